@@ -1,0 +1,119 @@
+/**
+ * The coordination contract: the part of ZooKeeper that meta servers and gateways use. Three
+ * implementations: ZooKeeper (`zookeeper.ts`, on a real ensemble or on the embedded server) and
+ * memory (`memory.ts`, for the simulation and unit tests).
+ *
+ * Order: operations of one coordinator take effect in the order in which they were called, and
+ * their promises settle in that order. Every pending operation ends: with a result, or with a
+ * `CoordinatorError` when the session is lost, the deadline passes or the coordinator is closed.
+ * `connection-loss` and `timeout` mean that the outcome is unknown.
+ */
+
+export type CoordinatorErrorCode =
+  | 'no-node'
+  | 'node-exists'
+  | 'bad-version'
+  | 'not-empty'
+  | 'no-children-for-ephemerals'
+  | 'bad-arguments'
+  | 'too-large'
+  | 'no-auth'
+  /** Refused before it was sent: not connected, or too many operations pending. */
+  | 'not-connected'
+  /** Unknown outcome. */
+  | 'connection-loss'
+  /** Unknown outcome. */
+  | 'timeout'
+  | 'session-expired'
+  | 'closed'
+
+export class CoordinatorError extends Error {
+  override readonly name = 'CoordinatorError'
+  readonly code: CoordinatorErrorCode
+  readonly path: string
+  constructor(code: CoordinatorErrorCode, operation: string, path: string, options?: ErrorOptions) {
+    super(`${operation} ${path}: ${code}`, options)
+    this.code = code
+    this.path = path
+  }
+}
+
+export interface NodeStat {
+  readonly version: number
+  readonly childrenVersion: number
+  readonly createdZxid: bigint
+  readonly modifiedZxid: bigint
+  readonly createdWallMs: number
+  readonly modifiedWallMs: number
+  /** Session id, 0n for a persistent node. */
+  readonly ephemeralOwner: bigint
+  readonly childrenCount: number
+  readonly dataSizeBytes: number
+}
+
+export interface WatchEvent {
+  /** `session-lost` ends every watch of a session that expired: it will never fire otherwise. */
+  readonly type: 'created' | 'deleted' | 'changed' | 'children' | 'session-lost'
+  readonly path: string
+}
+
+/** One-shot: called at most once, never from inside the call that sets it. */
+export type Watch = (event: WatchEvent) => void
+
+/**
+ * `connecting` before the first session; `connected`; `suspended` when the session may still live
+ * but nothing answers (connection lost, or no answer for 2/3 of the session time); `expired` when
+ * it is gone (with `renew` a new session follows and `connected` comes again); `closed`.
+ */
+export type CoordinatorState = 'connecting' | 'connected' | 'suspended' | 'expired' | 'closed'
+
+export interface CreateOptions {
+  readonly ephemeral?: boolean
+  /** Appends a ten-digit counter of the parent to the name. */
+  readonly sequential?: boolean
+}
+
+export type CoordinatorOperation =
+  | {
+      readonly type: 'create'
+      readonly path: string
+      readonly data: Buffer
+      readonly ephemeral?: boolean
+    }
+  | {
+      readonly type: 'set'
+      readonly path: string
+      readonly data: Buffer
+      readonly version?: number
+    }
+  | { readonly type: 'remove'; readonly path: string; readonly version?: number }
+  | { readonly type: 'check'; readonly path: string; readonly version: number }
+
+export interface Coordinator {
+  readonly state: () => CoordinatorState
+  /** The session time that the server granted; 0 before the first session. */
+  readonly sessionTimeoutMs: () => number
+  /** Monotonic time of the last answer of the server: the age that self-fencing looks at. */
+  readonly lastAnswerAtMs: () => number
+  /** Counts sessions: 0 before the first, rises by one with each new session. */
+  readonly sessionEpoch: () => number
+  readonly onState: (listener: (state: CoordinatorState) => void) => () => void
+  /** Resolves to the path created (with the counter when sequential). Data up to 1 MiB. */
+  readonly create: (path: string, data: Buffer, options?: CreateOptions) => Promise<string>
+  readonly get: (
+    path: string,
+    watch?: Watch,
+  ) => Promise<{ readonly data: Buffer; readonly stat: NodeStat }>
+  /** With a watch it also fires on creation when the node is absent. */
+  readonly exists: (path: string, watch?: Watch) => Promise<NodeStat | undefined>
+  readonly children: (path: string, watch?: Watch) => Promise<readonly string[]>
+  /** Without `version` whatever is there is replaced. */
+  readonly set: (path: string, data: Buffer, version?: number) => Promise<NodeStat>
+  readonly remove: (path: string, version?: number) => Promise<void>
+  /** All or nothing; rejects with the error of the operation that failed. */
+  readonly multi: (operations: readonly CoordinatorOperation[]) => Promise<void>
+  /** Later reads of this coordinator see every write acknowledged to anyone before this call. */
+  readonly sync: (path: string) => Promise<void>
+  /** Ends the session, so ephemerals go at once. Idempotent. */
+  readonly close: () => Promise<void>
+}
