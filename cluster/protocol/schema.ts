@@ -138,8 +138,14 @@ function elements<T>(from: ProtocolReader, of: Codec<T>): T[] {
   return out
 }
 
-export function list<T>(of: Codec<T>): Codec<T[]> {
+/** A list or set; `of` describes an element. */
+export interface ElementsCodec<T> extends Codec<T[]> {
+  readonly of: Codec<T>
+}
+
+export function list<T>(of: Codec<T>): ElementsCodec<T> {
   return {
+    of,
     wireType: ThriftType.LIST,
     write(to, values) {
       to.writeListBegin(of.wireType, values.length)
@@ -151,8 +157,9 @@ export function list<T>(of: Codec<T>): Codec<T[]> {
 }
 
 /** A Thrift set, kept as an array in wire order. */
-export function set<T>(of: Codec<T>): Codec<T[]> {
+export function set<T>(of: Codec<T>): ElementsCodec<T> {
   return {
+    of,
     wireType: ThriftType.SET,
     write(to, values) {
       to.writeSetBegin(of.wireType, values.length)
@@ -163,9 +170,16 @@ export function set<T>(of: Codec<T>): Codec<T[]> {
   }
 }
 
+export interface MapCodec<K, V> extends Codec<Map<K, V>> {
+  readonly keys: Codec<K>
+  readonly values: Codec<V>
+}
+
 /** A Thrift map. Keys that are objects (gpid) compare by identity: iterate, do not look up. */
-export function map<K, V>(keys: Codec<K>, values: Codec<V>): Codec<Map<K, V>> {
+export function map<K, V>(keys: Codec<K>, values: Codec<V>): MapCodec<K, V> {
   return {
+    keys,
+    values,
     wireType: ThriftType.MAP,
     write(to, entries) {
       to.writeMapBegin(keys.wireType, values.wireType, entries.size)
@@ -234,9 +248,18 @@ export type StructValue<F> = {
   -readonly [K in OptionalKeys<F>]?: FieldValue<F[K]> | undefined
 }
 
+export interface StructField {
+  readonly key: string
+  readonly id: number
+  readonly isOptional: boolean
+  readonly codec: Codec<unknown>
+}
+
 export interface StructCodec<T> extends Codec<T> {
   /** The upstream struct's name. */
   readonly structName: string
+  /** In the order of their ids, which is the order on the wire. */
+  readonly fields: readonly StructField[]
   /** A value with every required field set: those given, defaults for the rest. */
   readonly make: (given?: Partial<T>) => T
 }
@@ -258,6 +281,7 @@ export function struct<const F extends Fields>(
       empty: empty as () => unknown,
     }))
     .toSorted((a, b) => a.id - b.id)
+    .map((entry, position) => ({ ...entry, position }))
   const byId = new Map(inOrder.map((entry) => [entry.id, entry]))
 
   const fill = (into: Record<string, unknown>): T => {
@@ -267,6 +291,7 @@ export function struct<const F extends Fields>(
   }
   return {
     structName,
+    fields: inOrder,
     wireType: ThriftType.STRUCT,
     empty: () => fill({}),
     make: (given) => fill({ ...given }),
@@ -285,10 +310,14 @@ export function struct<const F extends Fields>(
     },
     read(from) {
       const out: Record<string, unknown> = {}
+      // Writers keep the order of ids, so the next entry is nearly always the right one.
+      let expected = 0
       while (!from.undecoded) {
         const type = from.readFieldBegin()
         if (type === ThriftType.STOP) break
-        const entry = byId.get(from.fieldId)
+        let entry = inOrder[expected]
+        if (entry?.id !== from.fieldId) entry = byId.get(from.fieldId)
+        if (entry !== undefined) expected = entry.position + 1
         if (entry !== undefined && entry.codec.wireType === type)
           out[entry.key] = entry.codec.read(from)
         else if (!from.skip(type)) from.undecoded = true

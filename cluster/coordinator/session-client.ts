@@ -1,0 +1,418 @@
+/**
+ * The client half of coordination, the same for ZooKeeper and for memory: states, order, deadlines,
+ * limits, watches and the watchdog, over a `Link`. Rules: meta-server.md 2.3 and 2.3b, gateway.md
+ * 3.3, dependencies.md 4.
+ *
+ * - Operations go to the link only in state `connected`, which begins with one full round trip
+ *   behind authentication. Before the first session they wait; later they fail fast.
+ * - The watchdog asks a cheap question every third of the session time. When no question asked
+ *   within the last two thirds was answered, the state is `suspended`, every pending operation ends
+ *   with `connection-loss`, and a new connection is tried with the same session.
+ * - Ages are measured from the sending of the question, so they never flatter: the service has
+ *   heard from this client at that time or later.
+ */
+import type {
+  Coordinator,
+  CoordinatorErrorCode,
+  CoordinatorOperation,
+  CoordinatorState,
+  CreateOptions,
+  NodeStat,
+  Watch,
+} from './coordinator.ts'
+import { CoordinatorError } from './coordinator.ts'
+import type { Link, LinkHandlers, LinkReply, LinkRequest } from './link.ts'
+import { ClientWatches } from './client-watches.ts'
+import { isPath } from './tree.ts'
+import type { Runtime, Timer } from '../runtime/runtime.ts'
+
+export interface SessionClientOptions {
+  /** The session time asked for; the service may grant another. */
+  readonly sessionTimeoutMs: number
+  /** After expiry: stay expired, or open a new session. */
+  readonly onExpiry: 'end' | 'renew'
+  /** Operations waiting or unanswered; more are refused. Default 1000. */
+  readonly maxPending?: number
+  /** Default: two thirds of `sessionTimeoutMs`. */
+  readonly operationTimeoutMs?: number
+  /** Sum of the lengths of watched paths; reads with a watch beyond are refused. Default 16 MiB. */
+  readonly watchedPathBytesMax?: number
+}
+
+/** Data of one node or of one multi. */
+const dataBytesMax = 1024 * 1024
+
+interface Pending {
+  readonly request: LinkRequest
+  readonly deadlineMs: number
+  settle: ((reply: LinkReply) => void) | undefined
+  sentAtMs: number
+}
+
+export class SessionClient implements Coordinator {
+  readonly #runtime: Runtime
+  readonly #options: SessionClientOptions
+  readonly #open: (handlers: LinkHandlers) => Link
+  readonly #listeners = new Set<(state: CoordinatorState) => void>()
+  readonly #watches: ClientWatches
+  readonly #maxPending: number
+  readonly #operationTimeoutMs: number
+
+  #state: CoordinatorState = 'connecting'
+  #link: Link | undefined
+  /** Rises with every link and connection, so that what an older one still says is ignored. */
+  #linkNumber = 0
+  #connectionNumber = 0
+  #sessionId = 0n
+  #timeoutMs = 0
+  #epoch = 0
+  #lastAnswerAtMs: number
+  #waiting: Pending[] = []
+  #sent: Pending[] = []
+  #unanswered = 0
+  #deadlineTimer: Timer | undefined
+  #watchdogTimer: Timer | undefined
+  #renewTimer: Timer | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(
+    runtime: Runtime,
+    options: SessionClientOptions,
+    open: (handlers: LinkHandlers) => Link,
+  ) {
+    this.#runtime = runtime
+    this.#options = options
+    this.#open = open
+    this.#maxPending = options.maxPending ?? 1000
+    this.#operationTimeoutMs =
+      options.operationTimeoutMs ?? Math.ceil((options.sessionTimeoutMs * 2) / 3)
+    this.#watches = new ClientWatches(options.watchedPathBytesMax ?? 16 * 1024 * 1024)
+    this.#lastAnswerAtMs = runtime.clock.monotonicMs()
+    this.#openLink()
+  }
+
+  state(): CoordinatorState {
+    return this.#state
+  }
+
+  sessionTimeoutMs(): number {
+    return this.#timeoutMs
+  }
+
+  lastAnswerAtMs(): number {
+    return this.#lastAnswerAtMs
+  }
+
+  sessionEpoch(): number {
+    return this.#epoch
+  }
+
+  onState(listener: (state: CoordinatorState) => void): () => void {
+    // A wrapper of its own, so that one function may be registered twice.
+    const entry = (state: CoordinatorState): void => listener(state)
+    this.#listeners.add(entry)
+    return () => this.#listeners.delete(entry)
+  }
+
+  async create(path: string, data: Buffer, options: CreateOptions = {}): Promise<string> {
+    const { ephemeral = false, sequential = false } = options
+    const reply = await this.#request(
+      { type: 'create', path, data, ephemeral, sequential },
+      isPath(sequential ? `${path}0` : path) ? data.length : 'bad-arguments',
+    )
+    return reply.path ?? path
+  }
+
+  async get(path: string, watch?: Watch): Promise<{ data: Buffer; stat: NodeStat }> {
+    const request = { type: 'get', path, watch: watch !== undefined } as const
+    const reply = await this.#request(request, this.#checkRead(path, watch), () =>
+      this.#watches.add('data', path, watch),
+    )
+    if (reply.data === undefined || reply.stat === undefined)
+      throw new CoordinatorError('connection-loss', 'get', path)
+    return { data: reply.data, stat: reply.stat }
+  }
+
+  async exists(path: string, watch?: Watch): Promise<NodeStat | undefined> {
+    const request = { type: 'exists', path, watch: watch !== undefined } as const
+    const reply = await this.#request(request, this.#checkRead(path, watch), ({ stat }) =>
+      this.#watches.add(stat === undefined ? 'exist' : 'data', path, watch),
+    )
+    return reply.stat
+  }
+
+  async children(path: string, watch?: Watch): Promise<readonly string[]> {
+    const request = { type: 'children', path, watch: watch !== undefined } as const
+    const reply = await this.#request(request, this.#checkRead(path, watch), () =>
+      this.#watches.add('child', path, watch),
+    )
+    return reply.children ?? []
+  }
+
+  async set(path: string, data: Buffer, version = -1): Promise<NodeStat> {
+    const problem = isPath(path) ? data.length : 'bad-arguments'
+    const reply = await this.#request({ type: 'set', path, data, version }, problem)
+    if (reply.stat === undefined) throw new CoordinatorError('connection-loss', 'set', path)
+    return reply.stat
+  }
+
+  async remove(path: string, version = -1): Promise<void> {
+    const problem = isPath(path) && path !== '/' ? 0 : 'bad-arguments'
+    await this.#request({ type: 'remove', path, version }, problem)
+  }
+
+  async multi(operations: readonly CoordinatorOperation[]): Promise<void> {
+    const path = operations[0]?.path ?? '/'
+    let sizeBytes = 0
+    for (const operation of operations)
+      sizeBytes += operation.path.length + ('data' in operation ? operation.data.length : 0)
+    const valid = operations.every((operation) => isPath(operation.path))
+    if (operations.length === 0) return
+    await this.#request({ type: 'multi', path, operations }, valid ? sizeBytes : 'bad-arguments')
+  }
+
+  async sync(path: string): Promise<void> {
+    await this.#request({ type: 'sync', path }, isPath(path) ? 0 : 'bad-arguments')
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const link = this.#link
+    this.#dropLink()
+    this.#renewTimer?.cancel()
+    this.#setState('closed')
+    this.#failAll('closed')
+    this.#watches.clear()
+    await link?.close()
+  }
+
+  /** `problem`: the size of the data, or why the request is refused. */
+  #request(
+    request: LinkRequest,
+    problem: number | CoordinatorErrorCode,
+    onOk?: (reply: LinkReply) => void,
+  ): Promise<LinkReply> {
+    const refused = typeof problem === 'string' ? problem : this.#refusal(problem)
+    if (refused !== undefined)
+      return Promise.reject(new CoordinatorError(refused, request.type, request.path))
+    return new Promise((resolve, reject) => {
+      const nowMs = this.#runtime.clock.monotonicMs()
+      const settle = (reply: LinkReply): void => {
+        if (reply.code === 'ok') {
+          onOk?.(reply)
+          resolve(reply)
+        } else reject(new CoordinatorError(reply.code, request.type, request.path))
+      }
+      const deadlineMs = nowMs + this.#operationTimeoutMs
+      const pending: Pending = { request, deadlineMs, settle, sentAtMs: nowMs }
+      if (this.#state === 'connected') this.#send(pending)
+      else this.#waiting.push(pending)
+      this.#armDeadline()
+    })
+  }
+
+  #refusal(sizeBytes: number): CoordinatorErrorCode | undefined {
+    if (sizeBytes > dataBytesMax) return 'too-large'
+    if (this.#state === 'closed') return 'closed'
+    if (this.#state === 'expired')
+      return this.#options.onExpiry === 'end' ? 'session-expired' : 'not-connected'
+    if (this.#state === 'suspended') return 'not-connected'
+    if (this.#waiting.length + this.#unanswered >= this.#maxPending) return 'not-connected'
+    return undefined
+  }
+
+  #checkRead(path: string, watch: Watch | undefined): number | CoordinatorErrorCode {
+    if (!isPath(path)) return 'bad-arguments'
+    return watch === undefined || this.#watches.hasRoomFor(path) ? 0 : 'too-large'
+  }
+
+  #send(pending: Pending): void {
+    const link = this.#link
+    if (link === undefined) throw new Error('broken state: connected without a link')
+    const connection = this.#connectionNumber
+    pending.sentAtMs = this.#runtime.clock.monotonicMs()
+    this.#sent.push(pending)
+    this.#unanswered += 1
+    link.send(pending.request, (reply) => {
+      if (connection !== this.#connectionNumber) return
+      this.#unanswered -= 1
+      this.#lastAnswerAtMs = Math.max(this.#lastAnswerAtMs, pending.sentAtMs)
+      // Those that have timed out in front of it are settled already.
+      if (this.#sent[0] === pending) this.#sent.shift()
+      pending.settle?.(reply)
+      pending.settle = undefined
+    })
+  }
+
+  #openLink(): void {
+    this.#linkNumber += 1
+    this.#connectionNumber += 1
+    const number = this.#linkNumber
+    const whenCurrent = (run: () => void): void => {
+      if (number === this.#linkNumber) run()
+    }
+    this.#link = this.#open({
+      onUp: (session) => whenCurrent(() => this.#onUp(session.id, session.timeoutMs)),
+      onDown: () => whenCurrent(() => this.#onSilence()),
+      onExpired: () => whenCurrent(() => this.#onExpired()),
+      onEvent: (event) =>
+        whenCurrent(() => {
+          for (const watch of this.#watches.take(event)) this.#tell(() => watch(event))
+        }),
+      watched: () => this.#watches.paths(),
+    })
+  }
+
+  #onUp(sessionId: bigint, timeoutMs: number): void {
+    this.#connectionNumber += 1
+    this.#sent = []
+    this.#unanswered = 0
+    this.#timeoutMs = timeoutMs
+    const connection = this.#connectionNumber
+    const nowMs = this.#runtime.clock.monotonicMs()
+    const verify: Pending = {
+      request: { type: 'exists', path: '/', watch: false },
+      deadlineMs: nowMs + timeoutMs / 3,
+      sentAtMs: nowMs,
+      settle: (reply) => {
+        if (connection !== this.#connectionNumber) return
+        if (reply.code === 'timeout') {
+          this.#connectionNumber += 1
+          this.#link?.reconnect()
+          return
+        }
+        if (sessionId !== this.#sessionId) this.#epoch += 1
+        this.#sessionId = sessionId
+        this.#setState('connected')
+        this.#armWatchdog(0)
+        for (const pending of this.#waiting.splice(0)) this.#send(pending)
+        this.#armDeadline()
+      },
+    }
+    this.#send(verify)
+    // Its deadline is earlier than those of operations that wait.
+    this.#deadlineTimer?.cancel()
+    this.#deadlineTimer = undefined
+    this.#armDeadline()
+  }
+
+  /** The connection broke or nothing is answered: what was sent has an unknown outcome. */
+  #onSilence(): void {
+    this.#connectionNumber += 1
+    this.#watchdogTimer?.cancel()
+    if (this.#state === 'connected') this.#setState('suspended')
+    for (const { settle } of this.#sent.splice(0)) settle?.({ code: 'connection-loss' })
+    this.#unanswered = 0
+  }
+
+  #onExpired(): void {
+    const link = this.#link
+    this.#dropLink()
+    void link?.close()
+    this.#setState('expired')
+    this.#failAll('session-expired')
+    for (const { path, watch } of this.#watches.clear())
+      this.#tell(() => watch({ type: 'session-lost', path }))
+    if (this.#options.onExpiry === 'end') return
+    this.#renewTimer = this.#runtime.timers.after(this.#runtime.random.below(50), () => {
+      if (this.#state === 'expired') this.#openLink()
+    })
+  }
+
+  #dropLink(): void {
+    this.#linkNumber += 1
+    this.#connectionNumber += 1
+    this.#link = undefined
+    this.#watchdogTimer?.cancel()
+  }
+
+  #failAll(code: CoordinatorErrorCode): void {
+    const failed = [...this.#sent.splice(0), ...this.#waiting.splice(0)]
+    this.#unanswered = 0
+    this.#deadlineTimer?.cancel()
+    this.#deadlineTimer = undefined
+    for (const { settle } of failed) settle?.({ code })
+  }
+
+  /** Operations have equally long deadlines, so the oldest of a queue is the next. */
+  #armDeadline(): void {
+    if (this.#deadlineTimer !== undefined) return
+    const next = this.#nextDeadlineMs()
+    if (next === undefined) return
+    const delayMs = Math.max(0, next - this.#runtime.clock.monotonicMs())
+    this.#deadlineTimer = this.#runtime.timers.after(delayMs, () => {
+      this.#deadlineTimer = undefined
+      const nowMs = this.#runtime.clock.monotonicMs()
+      this.#expireUntil(this.#sent, nowMs, 'timeout')
+      // Never sent, so the outcome is known.
+      this.#expireUntil(this.#waiting, nowMs, 'not-connected')
+      this.#armDeadline()
+    })
+  }
+
+  #nextDeadlineMs(): number | undefined {
+    const sent = this.#sent[0]?.deadlineMs
+    const waiting = this.#waiting[0]?.deadlineMs
+    if (sent === undefined) return waiting
+    return waiting === undefined ? sent : Math.min(sent, waiting)
+  }
+
+  #expireUntil(queue: Pending[], nowMs: number, code: CoordinatorErrorCode): void {
+    for (let head = queue[0]; head !== undefined && head.deadlineMs <= nowMs; head = queue[0]) {
+      queue.shift()
+      const { settle } = head
+      head.settle = undefined
+      settle?.({ code })
+    }
+  }
+
+  #armWatchdog(askedAtMs: number): void {
+    this.#watchdogTimer?.cancel()
+    const nowMs = this.#runtime.clock.monotonicMs()
+    const silentAtMs = this.#lastAnswerAtMs + (this.#timeoutMs * 2) / 3
+    const askAtMs = Math.max(askedAtMs, this.#lastAnswerAtMs) + this.#timeoutMs / 3
+    const wakeAtMs = Math.min(silentAtMs, askAtMs)
+    this.#watchdogTimer = this.#runtime.timers.after(Math.max(1, wakeAtMs - nowMs), () => {
+      // After a pause of this process the answers may be here already, only not yet read.
+      this.#runtime.timers.soon(() => this.#watch(askedAtMs))
+    })
+  }
+
+  #watch(askedAtMs: number): void {
+    if (this.#state !== 'connected') return
+    const nowMs = this.#runtime.clock.monotonicMs()
+    if (nowMs - this.#lastAnswerAtMs >= (this.#timeoutMs * 2) / 3) {
+      this.#onSilence()
+      this.#link?.reconnect()
+      return
+    }
+    const due = nowMs - Math.max(askedAtMs, this.#lastAnswerAtMs) >= this.#timeoutMs / 3
+    if (due) {
+      const request = { type: 'exists', path: '/', watch: false } as const
+      const deadlineMs = nowMs + this.#operationTimeoutMs
+      this.#send({ request, deadlineMs, sentAtMs: nowMs, settle: () => {} })
+      this.#armDeadline()
+    }
+    this.#armWatchdog(due ? nowMs : askedAtMs)
+  }
+
+  #setState(state: CoordinatorState): void {
+    if (state === this.#state) return
+    this.#state = state
+    this.#runtime.log.debug('coordination state', { state, epoch: this.#epoch })
+    for (const listener of this.#listeners) this.#tell(() => listener(state))
+  }
+
+  /** What listeners throw is a bug of theirs and must not look like a broken connection. */
+  #tell(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.#runtime.crash('a coordination listener threw', { error })
+    }
+  }
+}

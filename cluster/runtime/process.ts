@@ -1,0 +1,241 @@
+/**
+ * The common life of a server process: configuration from file, environment and flags, log, metrics
+ * and health pages, start, drain on SIGTERM, exit code (product.md: 0 fine, 1 failed, 2 bad usage or
+ * configuration). What the server does is the caller's `start`.
+ */
+import { readFileSync } from 'node:fs'
+import { describeConfig, loadConfig, type AnySection, type ConfigOf } from './config.ts'
+import { plain, serveHttp, type HttpRoute, type HttpServer } from './http.ts'
+import { createLog, type LogLevel } from './log.ts'
+import { Metrics } from './metrics.ts'
+import { nodeRuntime } from './node.ts'
+import type { Log, Runtime } from './runtime.ts'
+
+export interface RunningServer {
+  /** Undefined when ready, else the reason why not; for `/readyz`. Left out: ready once started. */
+  readonly unreadyReason?: () => string | undefined
+  /** Reasons why it serves in a degraded way; shown on `/readyz`, which stays 200. */
+  readonly degradedReasons?: () => readonly string[]
+  /** Further pages of the health server. */
+  readonly routes?: Readonly<Record<string, HttpRoute>>
+  /** Reads its configuration again, on SIGHUP. */
+  readonly reload?: () => Promise<void>
+  /** Stops accepting, finishes what is in flight, closes everything. Called once. */
+  readonly drain: () => Promise<void>
+}
+
+export interface ServerProcess<Schema extends AnySection> {
+  /** Such as `meta`: the log's name and the word in messages. */
+  readonly name: string
+  readonly schema: Schema
+  /** The words of the command line behind the command. */
+  readonly words: readonly string[]
+  /** Where the health server listens; undefined for none. */
+  readonly health: (
+    config: ConfigOf<Schema>,
+  ) => { readonly host: string; readonly port: number } | undefined
+  readonly logLevel?: (config: ConfigOf<Schema>) => LogLevel
+  readonly start: (context: ServerContext<ConfigOf<Schema>>) => Promise<RunningServer>
+}
+
+export interface ServerContext<Config> {
+  readonly config: Config
+  readonly runtime: Runtime
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+/** A drain that takes longer ends the process with exit code 1. */
+const drainMsMax = 60_000
+/** After a drain nothing should keep the process alive; what does anyway gets this long. */
+const lingerMsMax = 5_000
+
+export interface ServerFlags {
+  readonly file: string | undefined
+  readonly check: boolean
+  readonly help: boolean
+  /** Options by path. */
+  readonly flags: Readonly<Record<string, string>>
+}
+
+/** `--config FILE`, `--check-config`, `--help`, and `--PATH VALUE` or `--PATH=VALUE` per option. */
+export function parseServerFlags(
+  words: readonly string[],
+): ServerFlags | { readonly problem: string } {
+  const flags: Record<string, string> = {}
+  let file: string | undefined
+  let check = false
+  let help = false
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? ''
+    const [, name = '', attached] = /^--([A-Za-z][A-Za-z0-9.-]*)(?:=(.*))?$/s.exec(word) ?? []
+    if (name === '') return { problem: `${word}: expected a flag such as --config FILE` }
+    if (name === 'check-config') check = true
+    else if (name === 'help') help = true
+    else {
+      const value = attached ?? words[++at]
+      if (value === undefined) return { problem: `--${name}: a value must follow` }
+      if (name === 'config') file = value
+      else flags[name] = value
+    }
+  }
+  return { file, check, help, flags }
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+/** Resolves to the exit code when the server has ended. */
+export async function runServer<Schema extends AnySection>(
+  server: ServerProcess<Schema>,
+): Promise<number> {
+  const flags = parseServerFlags(server.words)
+  if ('problem' in flags) {
+    say(`metaproxy ${server.name}: ${flags.problem}`)
+    return 2
+  }
+  if (flags.help) {
+    process.stdout.write(`${describeConfig(server.schema).join('\n')}\n`)
+    return 0
+  }
+  const config = configOf(server.schema, flags)
+  if ('problems' in config) {
+    for (const problem of config.problems) say(`metaproxy ${server.name}: ${problem}`)
+    return 2
+  }
+  if (flags.check) {
+    process.stdout.write('configuration is valid\n')
+    return 0
+  }
+  return await serve(server, config.config)
+}
+
+function configOf<Schema extends AnySection>(
+  schema: Schema,
+  { file, flags }: ServerFlags,
+): { readonly config: ConfigOf<Schema> } | { readonly problems: readonly string[] } {
+  let fileText: string | undefined
+  if (file !== undefined)
+    try {
+      fileText = readFileSync(file, 'utf8')
+    } catch (cause) {
+      return { problems: [`${file}: ${cause instanceof Error ? cause.message : String(cause)}`] }
+    }
+  const loaded = loadConfig(schema, {
+    ...(fileText === undefined ? {} : { fileText }),
+    ...(file === undefined ? {} : { fileName: file }),
+    environment: process.env,
+    environmentPrefix: 'METAPROXY',
+    flags,
+  })
+  return loaded.ok ? { config: loaded.config } : { problems: loaded.problems }
+}
+
+async function serve<Schema extends AnySection>(
+  server: ServerProcess<Schema>,
+  config: ConfigOf<Schema>,
+): Promise<number> {
+  const log = createLog({ level: server.logLevel?.(config) ?? 'info', name: server.name })
+  const dieOf = (message: string) => (error: unknown) => {
+    log.error(message, { error })
+    process.exit(1)
+  }
+  process.on('uncaughtException', dieOf('uncaught exception'))
+  process.on('unhandledRejection', dieOf('unhandled rejection'))
+  const stop = stopSignal(log)
+  const metrics = new Metrics()
+  metrics.collectProcess()
+  let health: HttpServer | undefined
+  let running: RunningServer
+  const state = { draining: false }
+  try {
+    running = await server.start({ config, runtime: nodeRuntime({ log }), metrics, log })
+    const at = server.health(config)
+    if (at !== undefined)
+      health = await serveHttp({ ...at, routes: healthRoutes(running, metrics, state) })
+  } catch (error) {
+    log.error('start failed', { error })
+    say(`metaproxy ${server.name}: ${error instanceof Error ? error.message : String(error)}`)
+    // What was started before the failure must not keep the process alive.
+    process.exit(1)
+  }
+  const reload = running.reload
+  if (reload !== undefined)
+    process.on('SIGHUP', () => {
+      reload().catch((error: unknown) => log.error('reload failed', { error }))
+    })
+  log.info('serving', {
+    health: health === undefined ? undefined : `${health.host}:${health.port}`,
+  })
+  // A server whose listeners are its only handles must stay alive until it is told to end.
+  const alive = setInterval(() => undefined, 1 << 30)
+  await stop
+  state.draining = true
+  const code = await drain(running, health, log)
+  clearInterval(alive)
+  return code
+}
+
+/** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */
+function stopSignal(log: Log): Promise<void> {
+  return new Promise((resolve) => {
+    let count = 0
+    const onSignal = (signal: string): void => {
+      count++
+      log.info(count === 1 ? 'draining' : 'ending at once', { signal })
+      if (count > 1) process.exit(1)
+      resolve()
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+  })
+}
+
+async function drain(
+  running: RunningServer,
+  health: HttpServer | undefined,
+  log: Log,
+): Promise<number> {
+  const overdue = setTimeout(() => {
+    log.error('drain took too long', { drainMsMax })
+    process.exit(1)
+  }, drainMsMax)
+  try {
+    await running.drain()
+    await health?.close()
+    log.info('ended')
+    setTimeout(() => {
+      log.warn('something was left open; ending')
+      process.exit(0)
+    }, lingerMsMax).unref()
+    return 0
+  } catch (error) {
+    log.error('drain failed', { error })
+    return 1
+  } finally {
+    clearTimeout(overdue)
+  }
+}
+
+function healthRoutes(
+  running: RunningServer,
+  metrics: Metrics,
+  state: { readonly draining: boolean },
+): Readonly<Record<string, HttpRoute>> {
+  return {
+    '/healthz': async () => plain(200, 'ok'),
+    '/readyz': async () => {
+      const reason = state.draining ? 'draining' : running.unreadyReason?.()
+      if (reason !== undefined) return plain(503, reason)
+      const degraded = running.degradedReasons?.() ?? []
+      return plain(200, degraded.length === 0 ? 'ready' : `degraded: ${degraded.join('; ')}`)
+    },
+    '/metrics': async () => ({
+      status: 200,
+      contentType: metrics.contentType,
+      body: await metrics.text(),
+    }),
+    ...running.routes,
+  }
+}
