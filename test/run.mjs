@@ -33,7 +33,8 @@ function step(name, command, args) {
   const started = Date.now()
   const run = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 64 << 20 })
   const good = run.status === 0
-  good ? passed++ : failed++
+  if (good) passed++
+  else failed++
   process.stdout.write(`${good ? 'ok' : 'FAILED'} ${name} (${Date.now() - started} ms)\n`)
   if (!good)
     process.stdout.write(`${run.stdout ?? ''}${run.stderr ?? ''}${run.error?.message ?? ''}\n`)
@@ -50,7 +51,8 @@ function testFiles() {
     } catch {
       continue
     }
-    for (const name of names.sort()) if (name.endsWith('.test.js')) files.push(join(folder, name))
+    for (const name of names.toSorted())
+      if (name.endsWith('.test.js')) files.push(join(folder, name))
   }
   return files
 }

@@ -43,9 +43,8 @@ async function run(): Promise<number> {
     process.channel?.unref()
     process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'))
   }
-  return await (
-    await load()
-  )(words)
+  const command = await load()
+  return command(words)
 }
 
 process.exitCode = await run()

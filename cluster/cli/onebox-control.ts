@@ -31,7 +31,7 @@ export async function askOnebox(
   dataDirectory: string,
   request: { readonly action: ControlAction | 'ping'; readonly name?: string },
 ): Promise<ControlAnswer> {
-  return await new Promise<ControlAnswer>((resolve, reject) => {
+  return new Promise<ControlAnswer>((resolve, reject) => {
     const socket = createConnection(socketPath(dataDirectory))
     let text = ''
     socket.setEncoding('utf8')
@@ -97,5 +97,5 @@ async function answer(
   if (request.action !== 'start' && request.action !== 'stop' && request.action !== 'restart')
     return { ok: false, message: `unknown action ${JSON.stringify(request.action)}` }
   if (typeof request.name !== 'string') return { ok: false, message: 'name is missing' }
-  return await act(request.action, request.name)
+  return act(request.action, request.name)
 }

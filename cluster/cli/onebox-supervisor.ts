@@ -100,7 +100,7 @@ export class Supervisor {
       const names = [...this.#servers.values()]
         .filter((entry) => entry.server.role === role)
         .map((entry) => entry.server.name)
-      await Promise.all(names.map(async (name) => await this.stop(name)))
+      await Promise.all(names.map(async (name) => this.stop(name)))
     }
   }
 

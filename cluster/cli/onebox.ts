@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:net'
-import { join, relative, resolve } from 'node:path'
+import { join, relative, resolve as absolute } from 'node:path'
 import { type ControlAction, type ControlAnswer, askOnebox, ownFolder } from './onebox-control.ts'
 import {
   type OneboxOptions,
@@ -65,7 +65,7 @@ async function actOnOne(action: ControlAction, words: readonly string[]): Promis
   const [name, flag, directory] = words
   if (name === undefined || name.startsWith('-') || (flag !== undefined && flag !== '--data-dir'))
     throw new UsageError(`expected: onebox ${action} NAME [--data-dir DIR]`)
-  const folder = resolve(directory ?? './data')
+  const folder = absolute(directory ?? './data')
   let answer: ControlAnswer
   try {
     answer = await askOnebox(folder, { action, name })
@@ -78,13 +78,12 @@ async function actOnOne(action: ControlAction, words: readonly string[]): Promis
 }
 
 async function runOnebox(flags: OneboxOptions): Promise<number> {
-  const options = { ...flags, dataDirectory: resolve(flags.dataDirectory) }
+  const options = { ...flags, dataDirectory: absolute(flags.dataDirectory) }
   prepareFolder(options)
   const plan = planOnebox(options)
   const state = new OneboxState(options, plan)
-  const lock = await ownFolder(
-    options.dataDirectory,
-    async (action, name) => await state.act(action, name),
+  const lock = await ownFolder(options.dataDirectory, async (action, name) =>
+    state.act(action, name),
   )
   if (lock === undefined)
     throw new OneboxError(`another onebox is running on ${options.dataDirectory}; stop it first`)

@@ -42,6 +42,7 @@ export interface LinkReply {
   readonly children?: readonly string[]
 }
 
+/** None of these is called from inside the call that opens the link. */
 export interface LinkHandlers {
   /** The session is open, new or taken up again, and requests may be sent. */
   readonly onUp: (session: { readonly id: bigint; readonly timeoutMs: number }) => void

@@ -5,14 +5,14 @@
  * service stops answering, sessions expire. All time and randomness come from the runtimes given:
  * the service's own for what happens at the service, each client's for what happens at the client.
  */
-import type { Coordinator } from './coordinator.ts'
+import type { Coordinator, CoordinatorOperation } from './coordinator.ts'
 import type { LinkReply, LinkRequest } from './link.ts'
 import type { MemoryHello, MemoryPort } from './memory-link.ts'
 import { MemoryLink } from './memory-link.ts'
 import type { SessionClientOptions } from './session-client.ts'
 import { SessionClient } from './session-client.ts'
 import type { Runtime, Timer } from '../runtime/runtime.ts'
-import type { TransactionOutcome, TreeChange, TreeEvent, TreeRequest } from './tree.ts'
+import type { TransactionOutcome, TreeEvent, TreeRequest } from './tree.ts'
 import { openAccess, statOf, Tree } from './tree.ts'
 import { WatchTable } from './watches.ts'
 
@@ -265,19 +265,9 @@ export class MemoryCoordination {
 }
 
 function treeRequest(
-  operation:
-    | {
-        readonly type: 'create'
-        readonly path: string
-        readonly data: Buffer
-        readonly ephemeral?: boolean
-        readonly sequential?: boolean
-      }
-    | Exclude<TreeChange, { type: 'create' | 'set-access' }>
-    | { readonly type: 'check'; readonly path: string; readonly version: number },
+  operation: CoordinatorOperation | Extract<LinkRequest, { type: 'create' | 'set' | 'remove' }>,
   sessionId: bigint,
 ): TreeRequest {
-  const version = 'version' in operation ? Number(operation.version ?? -1) : -1
   const { path } = operation
   switch (operation.type) {
     case 'create':
@@ -287,13 +277,15 @@ function treeRequest(
         data: Buffer.from(operation.data),
         access: openAccess,
         owner: operation.ephemeral === true ? sessionId : 0n,
-        sequential: operation.sequential === true,
+        sequential: 'sequential' in operation && operation.sequential,
       }
-    case 'set':
+    case 'set': {
+      const { version = -1 } = operation
       return { type: 'set', path, data: Buffer.from(operation.data), version }
+    }
     case 'remove':
-      return { type: 'remove', path, version }
+      return { type: 'remove', path, version: operation.version ?? -1 }
     case 'check':
-      return { type: 'check', path, version }
+      return { type: 'check', path, version: operation.version }
   }
 }

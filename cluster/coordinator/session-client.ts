@@ -118,7 +118,7 @@ export class SessionClient implements Coordinator {
     const { ephemeral = false, sequential = false } = options
     const reply = await this.#request(
       { type: 'create', path, data, ephemeral, sequential },
-      isPath(sequential ? `${path}0` : path) ? data.length : 'bad-arguments',
+      isPath(path) ? data.length : 'bad-arguments',
     )
     return reply.path ?? path
   }

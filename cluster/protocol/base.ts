@@ -50,7 +50,8 @@ export const gpid: Codec<Gpid> = {
   },
   read: (from) => {
     const partitionIndex = from.readI32()
-    return { partitionIndex, appId: from.readI32() }
+    const appId = from.readI32()
+    return { appId, partitionIndex }
   },
   empty: () => ({ appId: 0, partitionIndex: 0 }),
 }

@@ -71,7 +71,9 @@ export class BinaryWriter implements ProtocolWriter {
   }
 
   writeFieldStop(): void {
-    this.#buffer[this.#reserve(1)] = ThriftType.STOP
+    // Reserving may replace the buffer: in one expression the old one would be written.
+    const at = this.#reserve(1)
+    this.#buffer[at] = ThriftType.STOP
   }
 
   writeListBegin(elementType: number, size: number): void {

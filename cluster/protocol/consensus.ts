@@ -38,8 +38,8 @@ export const PrepareAck = struct('prepare_ack', {
   decree: field(4, i64),
   lastCommittedDecreeInApp: field(5, i64),
   lastCommittedDecreeInPrepareList: field(6, i64),
-  receiveTimestamp: optional(7, i64),
-  responseTimestamp: optional(8, i64),
+  receiveTimestamp: optional(7, i64Big),
+  responseTimestamp: optional(8, i64Big),
 })
 export type PrepareAck = ValueOf<typeof PrepareAck>
 

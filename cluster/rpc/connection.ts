@@ -152,7 +152,10 @@ export class Connection {
    * To be called now and then: resets a reader that took nothing of our output for `stalledMs`, and
    * a lingering connection after `lingerMs`.
    */
-  checkTime(nowMs: number, limits: { readonly stalledMs: number; readonly lingerMs: number }): void {
+  checkTime(
+    nowMs: number,
+    limits: { readonly stalledMs: number; readonly lingerMs: number },
+  ): void {
     if (this.#stalledSinceMs !== undefined && nowMs - this.#stalledSinceMs >= limits.stalledMs)
       this.destroy(`took no output for ${limits.stalledMs} ms`)
     else if (this.#state === 'lingering' && nowMs - this.#lingerSinceMs >= limits.lingerMs)

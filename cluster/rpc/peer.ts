@@ -11,7 +11,6 @@
 import { errorEntry } from '../protocol/error-codes.ts'
 import {
   FrameError,
-  MessageType,
   ReplyFramer,
   decodeResult,
   encodeArgument,
@@ -19,7 +18,7 @@ import {
 } from '../protocol/frame.ts'
 import { ProtocolError } from '../protocol/schema.ts'
 import type { Deadline } from '../runtime/deadline.ts'
-import type { Runtime, RuntimeError } from '../runtime/runtime.ts'
+import type { Runtime } from '../runtime/runtime.ts'
 import { Connection } from './connection.ts'
 import type { RpcSignature } from './handler.ts'
 import { type PendingCall, PendingCalls } from './pending-calls.ts'
@@ -69,19 +68,20 @@ export interface RawReply {
 
 export type PeerState = 'idle' | 'connecting' | 'open' | 'closed'
 
-/** A call between `#start` and its reply; what was not sent yet waits in `#queue`. */
-interface Outgoing {
+/** The header's field is an i32; a longer budget is of no use to a server. */
+const CLIENT_TIMEOUT_MS_MAX = 0x7fffffff
+
+/** A request that waits for the connection. */
+interface QueuedRequest {
+  readonly seqid: number
   readonly name: string
   readonly argument: Buffer
   readonly options: CallOptions
-  readonly messageType: number
-  readonly onReply: (errorName: string, result: Buffer) => void
-  readonly onFailure: (error: RpcError) => void
-  /** Set when it ended before it was sent. */
-  ended: boolean
-  /** Set when it was sent. */
-  seqid: number | undefined
+  readonly wantsReply: boolean
 }
+
+type OnReply = PendingCall['onReply']
+type OnFailure = PendingCall['onFailure']
 
 export class Peer {
   readonly address: string
@@ -90,7 +90,7 @@ export class Peer {
   readonly #host: string
   readonly #port: number
   readonly #pending: PendingCalls
-  #queue: Outgoing[] = []
+  #queue: QueuedRequest[] = []
   #connection: Connection | undefined
   #framer: ReplyFramer
   #framesSent = 0
@@ -102,10 +102,7 @@ export class Peer {
   #unansweredSinceMs: number | undefined
 
   /** `address` is `host:port`, a name or an IPv4 address. Throws RangeError when it is not. */
-  constructor(
-    runtime: Runtime,
-    given: Partial<PeerOptions> & { readonly address: string },
-  ) {
+  constructor(runtime: Runtime, given: Partial<PeerOptions> & { readonly address: string }) {
     const { address, ...options } = given
     const colon = address.lastIndexOf(':')
     this.#host = address.slice(0, Math.max(0, colon))
@@ -130,7 +127,7 @@ export class Peer {
 
   /** Calls that wait for a connection or a reply. */
   get inflight(): number {
-    return this.#pending.size + this.#queue.length
+    return this.#pending.size
   }
 
   /** Monotonic time of the last call. */
@@ -171,28 +168,30 @@ export class Peer {
     })
   }
 
-  /** One way: connects when needed, waits for no reply, and tells nobody of a failure. */
+  /**
+   * Connects when needed, waits for no reply, and tells nobody of a failure. Sent as an ordinary
+   * CALL, as the official clients send clear_scanner.
+   */
   send<A, R>(rpc: RpcSignature<A, R>, argument: A, options: CallOptions): void {
     const bytes = encodeArgument(rpc.argument, argument)
     const ignore = (): void => undefined
-    this.#start(rpc.name, bytes, options, ignore, ignore, MessageType.ONEWAY)
+    this.#start(rpc.name, bytes, options, ignore, ignore, false)
   }
 
   /** Ends every call (ERR_SESSION_RESET) and the connection. Idempotent. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#connection?.destroy('peer closed')
-    this.#connectionEnded('peer closed', true)
+    if (this.#connection !== undefined) this.#lost(this.#connection, 'peer closed')
   }
 
   #start(
     name: string,
     argument: Buffer,
     options: CallOptions,
-    onReply: Outgoing['onReply'],
-    onFailure: Outgoing['onFailure'],
-    messageType: number = MessageType.CALL,
+    onReply: OnReply,
+    onFailure: OnFailure,
+    wantsReply = true,
   ): void {
     const nowMs = this.#runtime.clock.monotonicMs()
     this.#lastUsedMs = nowMs
@@ -201,22 +200,24 @@ export class Peer {
       onFailure(this.#local(refusal.code, false, name, refusal.reason))
       return
     }
-    const call: Outgoing = {
-      name,
-      argument,
-      options,
-      messageType,
-      onReply,
-      onFailure,
-      ended: false,
-      seqid: undefined,
+    const seqid = this.#pending.allocateSeqid()
+    if (wantsReply) {
+      const { signal, deadline } = options
+      this.#pending.add(seqid, {
+        name,
+        deadlineAtMs: deadline.atMs,
+        onReply,
+        onFailure,
+        signal,
+        onAbort: signal === undefined ? undefined : () => this.#aborted(seqid),
+        frameNumber: Infinity,
+      })
     }
-    const { signal } = options
-    const guarded = signal === undefined ? call : this.#abortable(call, signal)
+    const request: QueuedRequest = { seqid, name, argument, options, wantsReply }
     const connection = this.#connection
-    if (connection?.state === 'open') this.#transmit(connection, guarded, nowMs)
+    if (connection?.state === 'open') this.#transmit(connection, request)
     else {
-      this.#queue.push(guarded)
+      this.#queue.push(request)
       if (connection === undefined) this.#connect()
     }
   }
@@ -228,8 +229,8 @@ export class Peer {
     if (this.#closed) return { code: 'ERR_SESSION_RESET', reason: 'peer closed' }
     if (options.signal?.aborted === true) return { code: 'ERR_ABORTED', reason: 'aborted' }
     if (options.deadline.atMs <= nowMs) return { code: 'ERR_TIMEOUT', reason: 'no time left' }
-    if (this.inflight >= this.#options.maxInflight)
-      return { code: 'ERR_BUSY', reason: `${this.inflight} calls in flight` }
+    if (Math.max(this.#pending.size, this.#queue.length) >= this.#options.maxInflight)
+      return { code: 'ERR_BUSY', reason: `${this.#options.maxInflight} calls in flight` }
     const connection = this.#connection
     if (connection === undefined)
       return nowMs < this.#retryAtMs
@@ -240,76 +241,140 @@ export class Peer {
     return undefined
   }
 
-  /** Ends the call when the signal fires, and lets go of the signal when the call ends. */
-  #abortable(call: Outgoing, signal: AbortSignal): Outgoing {
-    const guarded: Outgoing = {
-      ...call,
-      onReply: (errorName, result) => {
-        signal.removeEventListener('abort', onAbort)
-        call.onReply(errorName, result)
-      },
-      onFailure: (error) => {
-        signal.removeEventListener('abort', onAbort)
-        call.onFailure(error)
-      },
-    }
-    const onAbort = (): void => {
-      let sent = false
-      if (guarded.seqid === undefined) {
-        guarded.ended = true
-        this.#queue = this.#queue.filter((queued) => queued !== guarded)
-      } else {
-        const pending = this.#pending.take(guarded.seqid)
-        if (pending === undefined) return
-        sent = this.#left(pending)
-      }
-      guarded.onFailure(this.#local('ERR_ABORTED', sent, call.name, 'aborted'))
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    return guarded
-  }
-
   #connect(): void {
-    const connection = new Connection(this.#runtime, 'connecting', {
+    const connection: Connection = new Connection(this.#runtime, 'connecting', {
       onOpen: () => {
-        this.#opened(connection)
+        if (this.#connection === connection) this.#opened(connection)
       },
       onChunk: (chunk) => {
         if (this.#connection === connection) this.#received(connection, chunk)
       },
       onEnd: () => {
-        connection.destroy('closed by the server')
+        this.#lost(connection, 'closed by the server')
       },
       onDrain: () => undefined,
       onClosed: (cause) => {
-        if (this.#connection === connection)
-          this.#connectionEnded(connection.destroyReason ?? causeText(cause), false)
+        this.#lost(connection, cause?.message ?? 'connection closed')
       },
     })
     this.#connection = connection
     this.#framer = new ReplyFramer(this.#options)
     this.#framesSent = 0
     this.#unansweredSinceMs = undefined
-    const to = {
-      host: this.#host,
-      port: this.#port,
-      timeoutMs: this.#options.connectTimeoutMs,
-    }
+    const timeoutMs = this.#options.connectTimeoutMs
+    const to = { host: this.#host, port: this.#port, timeoutMs }
     connection.attach(this.#runtime.network.connect(to, connection.handlers()))
-    this.#expireQueue()
   }
 
-  /** Calls that wait for the connection have deadlines too. */
-  #expireQueue(): void {
-    if (this.#queue.length === 0 || this.#connection?.state !== 'connecting') return
+  #opened(connection: Connection): void {
+    const queue = this.#queue
+    this.#queue = []
+    for (const request of queue) this.#transmit(connection, request)
+  }
+
+  #transmit(connection: Connection, request: QueuedRequest): void {
+    const { seqid, name, argument, options, wantsReply } = request
     const nowMs = this.#runtime.clock.monotonicMs()
-    const late = this.#queue.filter((call) => call.options.deadline.atMs <= nowMs)
-    if (late.length > 0)
-      this.#queue = this.#queue.filter((call) => call.options.deadline.atMs > nowMs)
-    for (const call of late)
-      call.onFailure(this.#local('ERR_TIMEOUT', false, call.name, 'while connecting'))
-    this.#runtime.timers.after(QUEUE_SWEEP_MS, () => {
-      this.#expireQueue()
+    const leftMs = Math.ceil(options.deadline.atMs - nowMs)
+    const pending = this.#pending.get(seqid)
+    // Ended while it waited for the connection.
+    if (leftMs <= 0 || (wantsReply && pending === undefined)) return
+    const header = {
+      version: 1,
+      appId: options.appId ?? 0,
+      partitionIndex: options.partitionIndex ?? 0,
+      clientTimeoutMs: Math.min(leftMs, CLIENT_TIMEOUT_MS_MAX),
+      partitionHash: options.partitionHash ?? 0n,
+      isBackupRequest: options.isBackupRequest ?? false,
+    } as const
+    if (pending !== undefined) {
+      pending.frameNumber = this.#framesSent
+      this.#unansweredSinceMs ??= nowMs
+    }
+    this.#framesSent++
+    connection.send(encodeRequest(header, name, seqid, argument))
+  }
+
+  #received(connection: Connection, chunk: Buffer): void {
+    this.#unansweredSinceMs = undefined
+    try {
+      this.#framer.push(chunk)
+      for (;;) {
+        const frame = this.#framer.next()
+        if (frame === undefined) break
+        // A reply shows that this is a server that serves: only now a later failure is a first one.
+        this.#failures = 0
+        this.#pending.take(frame.seqid)?.onReply(frame.errorName, frame.result)
+      }
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error
+      this.#lost(connection, `protocol violation: ${error.message}`)
+      return
+    }
+    if (this.#pending.size > 0) this.#unansweredSinceMs = this.#runtime.clock.monotonicMs()
+  }
+
+  #expired(call: PendingCall): void {
+    const connection = this.#connection
+    call.onFailure(this.#local('ERR_TIMEOUT', this.#mayHaveLeft(call), call.name))
+    if (connection?.state !== 'open' || this.#unansweredSinceMs === undefined) return
+    const silentMs = this.#runtime.clock.monotonicMs() - this.#unansweredSinceMs
+    if (silentMs >= this.#options.silentMs)
+      this.#lost(connection, `nothing heard for ${Math.round(silentMs)} ms`)
+  }
+
+  #aborted(seqid: number): void {
+    const call = this.#pending.take(seqid)
+    call?.onFailure(this.#local('ERR_ABORTED', this.#mayHaveLeft(call), call.name))
+  }
+
+  #mayHaveLeft(call: PendingCall): boolean {
+    return this.#connection !== undefined && call.frameNumber < this.#connection.flushedFrames
+  }
+
+  /** The one way out of `connecting` and `open`: every call ends, the next one may connect again. */
+  #lost(connection: Connection, reason: string): void {
+    if (this.#connection !== connection) return
+    const wasOpen = connection.state !== 'connecting' && connection.flushedFrames > 0
+    const calls = this.#pending.takeAll()
+    const errors = calls.map((call) =>
+      call.frameNumber === Infinity
+        ? this.#local('ERR_NETWORK_FAILURE', false, call.name, reason)
+        : this.#local('ERR_SESSION_RESET', this.#mayHaveLeft(call), call.name, reason),
+    )
+    this.#connection = undefined
+    this.#queue = []
+    connection.destroy(reason)
+    if (!this.#closed) this.#backOff(wasOpen, reason)
+    for (const [index, call] of calls.entries()) {
+      const error = errors[index]
+      if (error !== undefined) call.onFailure(error)
+    }
+  }
+
+  /** The first failure behind a working connection is retried at once. */
+  #backOff(wasOpen: boolean, reason: string): void {
+    const { backoffMinMs, backoffMaxMs } = this.#options
+    this.#failures++
+    this.#runtime.log.debug('connection lost', { peer: this.address, reason })
+    if (wasOpen && this.#failures === 1) return
+    const fullMs = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(this.#failures - 1, 30))
+    const delayMs = fullMs * (0.5 + this.#runtime.random.float() / 2)
+    this.#retryAtMs = this.#runtime.clock.monotonicMs() + delayMs
+  }
+
+  #local(code: LocalErrorCode, sent: boolean, rpcName: string, reason?: string): RpcError {
+    return new RpcError(code, {
+      effect: sent ? 'unknown' : 'none',
+      local: true,
+      rpcName,
+      address: this.address,
+      ...(reason === undefined ? {} : { reason }),
     })
+  }
+
+  #answered(rpcName: string, errorName: string): RpcError {
+    const effect = errorEntry(errorName).effect === 'none' ? 'none' : 'unknown'
+    return new RpcError(errorName, { effect, local: false, rpcName, address: this.address })
   }
 }

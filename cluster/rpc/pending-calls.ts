@@ -1,21 +1,22 @@
 /**
- * The calls in flight on one connection, by sequence id, and their deadlines. One timer serves them
- * all: it is set for the earliest deadline and looks at every entry when it fires. Every entry
- * leaves exactly once, through `take`, `expire` or `takeAll`.
+ * The calls of one peer that wait for a connection or a reply, by sequence id, and their deadlines.
+ * One timer serves them all: it is set for the earliest deadline and looks at every entry when it
+ * fires. Every entry leaves exactly once, through `take`, `takeAll` or its deadline, and lets go of
+ * its abort signal then.
  */
 import type { Clock, Timer, Timers } from '../runtime/runtime.ts'
+import type { RpcError } from './rpc-error.ts'
 
 export interface PendingCall {
+  readonly name: string
   readonly deadlineAtMs: number
-  /** Position among the frames sent on the connection: tells whether it left this process. */
-  readonly frameNumber: number
   readonly onReply: (errorName: string, result: Buffer) => void
-  /** `sent`: the request may have reached the server. */
-  readonly onFailure: (
-    code: 'ERR_TIMEOUT' | 'ERR_SESSION_RESET',
-    sent: boolean,
-    reason: string,
-  ) => void
+  readonly onFailure: (error: RpcError) => void
+  readonly signal: AbortSignal | undefined
+  /** Listens on `signal`. */
+  readonly onAbort: (() => void) | undefined
+  /** Position among the frames given to the connection; Infinity while it waits for one. */
+  frameNumber: number
 }
 
 /** Calls that end within the same few milliseconds share one look at the table. */
@@ -50,13 +51,20 @@ export class PendingCalls {
 
   add(seqid: number, call: PendingCall): void {
     this.#calls.set(seqid, call)
+    if (call.onAbort !== undefined) call.signal?.addEventListener('abort', call.onAbort)
     if (call.deadlineAtMs < this.#timerAtMs) this.#setTimer(call.deadlineAtMs)
+  }
+
+  get(seqid: number): PendingCall | undefined {
+    return this.#calls.get(seqid)
   }
 
   /** Removes and returns; `undefined` for a late or unasked reply. */
   take(seqid: number): PendingCall | undefined {
     const call = this.#calls.get(seqid)
-    if (call !== undefined) this.#calls.delete(seqid)
+    if (call === undefined) return undefined
+    this.#calls.delete(seqid)
+    release(call)
     return call
   }
 
@@ -67,6 +75,7 @@ export class PendingCalls {
     this.#timer?.cancel()
     this.#timer = undefined
     this.#timerAtMs = Infinity
+    for (const call of calls) release(call)
     return calls
   }
 
@@ -88,10 +97,15 @@ export class PendingCalls {
     for (const [seqid, call] of this.#calls) {
       if (call.deadlineAtMs <= nowMs) {
         this.#calls.delete(seqid)
+        release(call)
         expired.push(call)
       } else if (call.deadlineAtMs < nextAtMs) nextAtMs = call.deadlineAtMs
     }
     if (nextAtMs !== Infinity) this.#setTimer(nextAtMs)
     for (const call of expired) this.#onExpired(call)
   }
+}
+
+function release(call: PendingCall): void {
+  if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort)
 }

@@ -36,7 +36,8 @@ export interface RpcServerCounts {
   readonly refused: number
 }
 
-const SWEEP_MS = 1000
+/** Limits in time are looked after so often, more often when they are shorter. */
+const SWEEP_MS_MAX = 1000
 
 export class RpcServer {
   readonly #runtime: Runtime
@@ -46,6 +47,7 @@ export class RpcServer {
   readonly #connectionsOfHost = new Map<string, number>()
   readonly #listeners = new Set<Listener>()
   readonly #owner: SessionOwner
+  readonly #sweepMs: number
   #sweep: Timer | undefined
   #accepted = 0
   #refused = 0
@@ -56,6 +58,9 @@ export class RpcServer {
   constructor(runtime: Runtime, options: Partial<RpcServerOptions> & { readonly name: string }) {
     this.#runtime = runtime
     this.#options = { ...rpcServerDefaults, ...options }
+    const { stalledMs, frameMs, idleMs } = this.#options
+    const shortestMs = Math.min(stalledMs, frameMs, idleMs > 0 ? idleMs : Infinity)
+    this.#sweepMs = Math.min(SWEEP_MS_MAX, Math.max(1, shortestMs / 2))
     this.#owner = {
       runtime,
       limits: this.#options,
@@ -190,7 +195,7 @@ export class RpcServer {
   /** One timer for all connections, and only while there are any. */
   #scheduleSweep(): void {
     if (this.#sweep !== undefined || this.#sessions.size === 0) return
-    this.#sweep = this.#runtime.timers.after(SWEEP_MS, () => {
+    this.#sweep = this.#runtime.timers.after(this.#sweepMs, () => {
       this.#sweep = undefined
       const nowMs = this.#runtime.clock.monotonicMs()
       for (const session of this.#sessions) session.checkTime(nowMs)

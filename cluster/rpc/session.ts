@@ -76,10 +76,7 @@ export class Session {
         this.#finishWhenAnswered()
       },
       onClosed: (cause) => {
-        owner.onClosed(
-          this,
-          this.#connection.destroyReason ?? cause?.message ?? this.#endReason,
-        )
+        owner.onClosed(this, this.#connection.destroyReason ?? cause?.message ?? this.#endReason)
       },
     })
   }

@@ -96,7 +96,7 @@ async function answerOf(
     if (sizeBytes > bodyBytesMax) return plain(413, `body over ${bodyBytesMax} bytes`)
     chunks.push(chunk)
   }
-  return await route(new URLSearchParams(query), request.method ?? 'GET', Buffer.concat(chunks))
+  return route(new URLSearchParams(query), request.method ?? 'GET', Buffer.concat(chunks))
 }
 
 export function plain(status: number, text: string): HttpAnswer {

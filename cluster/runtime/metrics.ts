@@ -116,7 +116,7 @@ export class Metrics {
   }
 
   async text(): Promise<string> {
-    return await this.#registry.metrics()
+    return this.#registry.metrics()
   }
 
   /** The registry needs of a metric only its name and `get`; a second one of a name is refused. */
@@ -130,7 +130,11 @@ export class Metrics {
 }
 
 function seriesOf<S>(family: Map<string, S>, name: string, labels: Labels, make: () => S): S {
-  const key = JSON.stringify(Object.entries(labels).toSorted())
+  const key = JSON.stringify(
+    Object.keys(labels)
+      .toSorted((a, b) => (a < b ? -1 : 1))
+      .map((label) => [label, labels[label]]),
+  )
   const known = family.get(key)
   if (known !== undefined) return known
   if (family.size >= seriesMax) throw new Error(`metric ${name} has more than ${seriesMax} series`)

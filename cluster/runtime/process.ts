@@ -108,7 +108,7 @@ export async function runServer<Schema extends AnySection>(
     process.stdout.write('configuration is valid\n')
     return 0
   }
-  return await serve(server, config.config)
+  return serve(server, config.config)
 }
 
 function configOf<Schema extends AnySection>(

@@ -35,7 +35,10 @@ export async function checkEngineFormat(engine: RawAccess, what: string): Promis
     return
   }
   if (stored.length !== 4)
-    throw new EngineError('corruption', `${what}: format mark of ${stored.length} bytes, expected 4`)
+    throw new EngineError(
+      'corruption',
+      `${what}: format mark of ${stored.length} bytes, expected 4`,
+    )
   const format = stored.readUInt32BE(0)
   if (format > ENGINE_FORMAT)
     throw new EngineError(
@@ -59,7 +62,9 @@ export function callersRange(options: IterateOptions): IterateOptions {
 export function isEmptyRange(range: KeyRange): boolean {
   const lower = range.gte ?? range.gt
   const upper = range.lte ?? range.lt
-  if (lower === undefined || upper === undefined) return false
+  if (upper === undefined) return false
+  if (upper.length === 0) return true
+  if (lower === undefined) return false
   const order = Buffer.compare(lower, upper)
   if (order !== 0) return order > 0
   return range.gte === undefined || range.lte === undefined

@@ -67,8 +67,9 @@ void t.test('a wrong flag is one sentence that names it', (t) => {
     [['--nonsense'], /nonsense/],
     [['extra'], /extra/],
   ]
-  for (const [words, message] of cases)
-    t.throws(() => parseOneboxFlags(words), new UsageError(''), words.join(' ')) &&
-      t.throws(() => parseOneboxFlags(words), message)
+  for (const [words, message] of cases) {
+    t.throws(() => parseOneboxFlags(words), new UsageError(''), words.join(' '))
+    t.throws(() => parseOneboxFlags(words), message)
+  }
   t.end()
 })

@@ -1,0 +1,59 @@
+/**
+ * The embedded ZooKeeper server as a process of its own: its options, start, and drain on SIGTERM.
+ */
+import { defineConfig, integer, section, size, text } from '../../runtime/config.ts'
+import { runServer } from '../../runtime/process.ts'
+import { startEmbeddedZooKeeper } from './server.ts'
+
+export const embeddedZooKeeperConfig = defineConfig('Embedded ZooKeeper server, one node', {
+  listen: section('Where clients connect', {
+    host: text({ about: 'Address to listen on', default: '127.0.0.1' }),
+    port: integer({ about: 'Port, 0 for a free one', default: 2181, min: 0, max: 65_535 }),
+  }),
+  dataDirectory: text({ about: 'Folder of log and snapshots' }),
+  sessions: section('Session times that are granted', {
+    timeoutMsMin: integer({
+      about: 'Shortest session time',
+      unit: 'milliseconds',
+      default: 2000,
+      min: 100,
+      max: 60_000,
+    }),
+    timeoutMsMax: integer({
+      about: 'Longest session time',
+      unit: 'milliseconds',
+      default: 60_000,
+      min: 2000,
+      max: 3_600_000,
+    }),
+  }),
+  connectionsMax: integer({ about: 'Client connections', default: 1000, min: 1, max: 100_000 }),
+  snapshotLogSize: size({
+    about: 'Size of the log at which a snapshot is taken',
+    default: 16 * 1024 * 1024,
+    min: 4096,
+    max: 1024 * 1024 * 1024,
+  }),
+})
+
+/** `words`: the command line behind the command. Resolves to the exit code. */
+export async function main(words: readonly string[]): Promise<number> {
+  return await runServer({
+    name: 'zookeeper',
+    schema: embeddedZooKeeperConfig,
+    words,
+    health: () => undefined,
+    start: async ({ config, runtime }) => {
+      const server = await startEmbeddedZooKeeper(runtime, {
+        host: config.listen.host,
+        port: config.listen.port,
+        dataDirectory: config.dataDirectory,
+        sessionTimeoutMsMin: config.sessions.timeoutMsMin,
+        sessionTimeoutMsMax: config.sessions.timeoutMsMax,
+        connectionsMax: config.connectionsMax,
+        snapshotLogBytes: config.snapshotLogSize,
+      })
+      return { drain: () => server.close() }
+    },
+  })
+}
