@@ -20,16 +20,20 @@ export interface MemoryHello {
 
 /** What the service holds of one connection. Messages go to the client late and in order. */
 export interface MemoryPort {
+  readonly name: string
   sessionId: bigint
   readonly up: (session: { readonly id: bigint; readonly timeoutMs: number }) => void
   readonly expired: () => void
   readonly reply: (reply: LinkReply, zxid: bigint) => void
   readonly event: (event: TreeEvent, zxid: bigint) => void
-  /** The service closes the connection. */
+  /** The service closes the connection, which a client out of reach does not notice. */
   readonly cut: () => void
+  /** The connection breaks in a way that its client notices at once. */
+  readonly reset: () => void
 }
 
 export interface MemoryService {
+  readonly name: string
   readonly sessionTimeoutMs: number
   readonly latencyMs: () => number
   readonly reachability: () => 'up' | 'lost-replies' | 'down'
@@ -107,6 +111,7 @@ export class MemoryLink implements Link {
 
   #newConnection(): Connection {
     const port: MemoryPort = {
+      name: this.#service.name,
       sessionId: 0n,
       up: (session) =>
         this.#toClient(connection, () => {
@@ -123,12 +128,12 @@ export class MemoryLink implements Link {
           connection.replies.shift()?.(reply)
         }),
       event: (event) => this.#toClient(connection, () => this.#handlers.onEvent(event)),
-      cut: () =>
-        this.#toClient(connection, () => {
-          const wasUp = this.#isUp
-          this.reconnect()
-          if (wasUp) this.#handlers.onDown()
-        }),
+      cut: () => this.#toClient(connection, () => this.#onBroken()),
+      reset: () => {
+        this.#runtime.timers.after(this.#service.latencyMs(), () => {
+          if (connection === this.#connection && !this.#isClosed) this.#onBroken()
+        })
+      },
     }
     const connection: Connection = {
       port,
@@ -139,6 +144,12 @@ export class MemoryLink implements Link {
       lostToClient: false,
     }
     return connection
+  }
+
+  #onBroken(): void {
+    const wasUp = this.#isUp
+    this.reconnect()
+    if (wasUp) this.#handlers.onDown()
   }
 
   #drop(): void {

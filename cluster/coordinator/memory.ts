@@ -56,10 +56,7 @@ export class MemoryCoordination {
   #frozen: (() => void)[] | undefined
 
   /** The runtime is that of the service: in the simulation, a node that stays up. */
-  constructor(
-    runtime: Pick<Runtime, 'clock' | 'timers' | 'random'>,
-    options: MemoryOptions = {},
-  ) {
+  constructor(runtime: Pick<Runtime, 'clock' | 'timers' | 'random'>, options: MemoryOptions = {}) {
     this.#runtime = runtime
     this.#latencyMs = options.latencyMs ?? { min: 0.2, max: 1 }
     this.#grantMs = options.sessionTimeoutMs ?? { min: 10, max: 60_000 }
@@ -72,6 +69,7 @@ export class MemoryCoordination {
       options,
       (handlers) =>
         new MemoryLink(runtime, handlers, {
+          name,
           sessionTimeoutMs: options.sessionTimeoutMs,
           latencyMs: () => this.#latency(runtime),
           reachability: () => this.#reachability.get(name) ?? 'up',
@@ -100,9 +98,9 @@ export class MemoryCoordination {
     this.#reachability.set(name, reachability)
   }
 
-  /** Breaks every connection, as a restart of the service does; sessions live on. */
-  breakConnections(): void {
-    for (const port of this.#ports) port.cut()
+  /** Resets connections of one client, or all as a restart does; sessions live on. */
+  breakConnections(name?: string): void {
+    for (const port of this.#ports) if (name === undefined || name === port.name) port.reset()
   }
 
   /** The service stops: nothing is done, answered or expired until `thaw`. */

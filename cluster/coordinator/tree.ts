@@ -211,8 +211,7 @@ export class Tree {
     if (node === undefined) return 'no-node'
     const version = request.type === 'set-access' ? node.accessVersion : node.version
     const needed = neededPermission[request.type]
-    const guard =
-      request.type === 'remove' && path !== '/' ? this.#existing(parentOf(path)) : node
+    const guard = request.type === 'remove' && path !== '/' ? this.#existing(parentOf(path)) : node
     if (!allows(guard, needed, identities)) return 'no-auth'
     if (request.version !== -1 && request.version !== version) return 'bad-version'
     switch (request.type) {

@@ -81,6 +81,44 @@ export function fixVersion(transaction: Transaction, version: number): void {
   Reflect.set(last, 'version', version)
 }
 
+/** An answer that is larger is taken for garbage. */
+const answerBytesMax = 64 * 1024 * 1024
+
+/**
+ * Whole frames from chunks. The library calls itself once for each frame in a chunk and copies the
+ * rest each time, and some thousand answers in one chunk end its stack; so it gets one at a time.
+ */
+export class AnswerFrames {
+  #chunks: Buffer[] = []
+  #bufferedBytes = 0
+
+  push(chunk: Buffer): void {
+    this.#chunks.push(chunk)
+    this.#bufferedBytes += chunk.length
+  }
+
+  /** With its length in front. Throws when the length makes no sense. */
+  next(): Buffer | undefined {
+    if (this.#bufferedBytes < 4) return undefined
+    const sizeBytes = this.#first(4).readInt32BE(0)
+    if (sizeBytes < 0 || sizeBytes > answerBytesMax) throw new Error(`answer of ${sizeBytes} bytes`)
+    const frameBytes = 4 + sizeBytes
+    if (this.#bufferedBytes < frameBytes) return undefined
+    const bytes = this.#first(frameBytes)
+    this.#chunks[0] = bytes.subarray(frameBytes)
+    this.#bufferedBytes -= frameBytes
+    return bytes.subarray(0, frameBytes)
+  }
+
+  #first(sizeBytes: number): Buffer {
+    const [first] = this.#chunks
+    if (first !== undefined && first.length >= sizeBytes) return first
+    const joined = Buffer.concat(this.#chunks)
+    this.#chunks = [joined]
+    return joined
+  }
+}
+
 /** Frame of a request: length, xid, type, body. */
 export function requestFrame(xid: number, type: number, body: Buffer): Buffer {
   const frame = Buffer.alloc(12 + body.length)

@@ -20,6 +20,7 @@ import type { Link, LinkHandlers, LinkReply, LinkRequest } from './link.ts'
 import type { Runtime, Timer } from '../runtime/runtime.ts'
 import type { TreeEvent } from './tree.ts'
 import {
+  AnswerFrames,
   closingState,
   connectionManagerOf,
   fixVersion,
@@ -44,8 +45,6 @@ export interface ZooKeeperLinkOptions {
 
 /** What one packet of watches may hold; servers refuse packets above 1 MiB. */
 const watchBatchBytes = 128 * 1024
-/** An answer that is larger is taken for garbage. */
-const answerBytesMax = 64 * 1024 * 1024
 const backoffMsMin = 50
 const backoffMsMax = 1000
 const closeMsMax = 1000
@@ -68,6 +67,9 @@ class ZooKeeperLink implements Link {
   #isUp = false
   #isClosed = false
   #attempts = 0
+  /** Rises with every connection and when one is given up. */
+  #connection = 0
+  #received = new AnswerFrames()
   #timeoutMs: number
   #connectTimer: Timer | undefined
   #whenClosed: (() => void) | undefined
@@ -180,19 +182,25 @@ class ZooKeeperLink implements Link {
   /** Puts own parts where the library's are missing or wrong. */
   #replaceParts(): void {
     const manager = this.#manager
-    const readAnswers = manager.onSocketData.bind(manager)
+    const readAnswer = manager.onSocketData.bind(manager)
     manager.servers = this.#options.servers
     manager.findNextServer = (connect) => this.#nextServer(connect)
     manager.onSocketData = (bytes) => {
       try {
-        readAnswers(bytes)
-        if ((manager.pendingBuffer?.length ?? 0) <= answerBytesMax) return
-        this.#runtime.log.warn('ZooKeeper answer too large', { answerBytesMax })
+        this.#received.push(bytes)
+        const connection = this.#connection
+        for (
+          let frame = this.#received.next();
+          frame !== undefined;
+          frame = this.#received.next()
+        ) {
+          readAnswer(frame)
+          if (connection !== this.#connection) return
+        }
       } catch (error) {
         this.#runtime.log.warn('ZooKeeper answer not understood', { error })
+        this.#destroySocket()
       }
-      manager.pendingBuffer = null
-      this.#destroySocket()
     }
     // Watches are kept by the session client and set again by `#setWatches`.
     manager.watcherManager.isEmpty = () => true
@@ -218,6 +226,8 @@ class ZooKeeperLink implements Link {
       if (this.#isClosed || server === undefined) return
       // Left over from the connection before.
       this.#manager.pendingBuffer = null
+      this.#received = new AnswerFrames()
+      this.#connection += 1
       this.#manager.packetQueue.queue.length = 0
       const limitMs = Math.max(this.#timeoutMs / 3 / servers.length, 250)
       this.#connectTimer = this.#runtime.timers.after(limitMs, () => this.#destroySocket())
@@ -226,6 +236,7 @@ class ZooKeeperLink implements Link {
   }
 
   #destroySocket(): void {
+    this.#connection += 1
     // The library would apply the time limit of this attempt to the next one.
     if (this.#manager.connectTimeoutHandler !== null)
       clearTimeout(this.#manager.connectTimeoutHandler)
@@ -347,7 +358,10 @@ function batches(paths: readonly string[]): string[][] {
   return result
 }
 
-function createMode(options: { readonly ephemeral: boolean; readonly sequential: boolean }): number {
+function createMode(options: {
+  readonly ephemeral: boolean
+  readonly sequential: boolean
+}): number {
   if (options.ephemeral)
     return options.sequential ? CreateMode.EPHEMERAL_SEQUENTIAL : CreateMode.EPHEMERAL
   return options.sequential ? CreateMode.PERSISTENT_SEQUENTIAL : CreateMode.PERSISTENT

@@ -64,7 +64,8 @@ export function connectZooKeeper(runtime: Runtime, options: ZooKeeperOptions): C
       servers: shuffled(servers, (limit) => runtime.random.below(limit)),
       chroot,
       sessionTimeoutMs: options.sessionTimeoutMs,
-      auth: options.auth === undefined ? undefined : `${options.auth.user}:${options.auth.password}`,
+      auth:
+        options.auth === undefined ? undefined : `${options.auth.user}:${options.auth.password}`,
       creatorOnly: options.access === 'creator',
     }),
   )

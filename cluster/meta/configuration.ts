@@ -14,7 +14,6 @@ import type { ConfigUpdate, MetaAnswer, Step } from './effects.ts'
 import { cureNow, recordChange } from './guardian.ts'
 import {
   type App,
-  type Config,
   type Partition,
   type Pending,
   applyConfig,
@@ -120,15 +119,16 @@ export function begin(
     change.kind === 'update' &&
     effectiveLevel(step.state, step.options) <= MetaFunctionLevel.fl_blind
   partition.pending = { ...change, held, downgradeNext: '' }
-  if (!held) store(step, change.next)
+  if (!held) store(step, change)
 }
 
-function store(step: Step, config: Config): void {
+function store(step: Step, { next: config, kind }: Pick<Pending, 'kind' | 'next'>): void {
   const { appId, partitionIndex } = config.pid
   step.effects.push({
     type: 'write',
     path: partitionPath(appId, partitionIndex),
     data: encodeConfig(config, step.hosts),
+    fresh: kind === 'create',
     done: { type: 'partition-written', pid: config.pid },
   })
 }
@@ -140,7 +140,7 @@ export function releaseHeld(step: Step): void {
     for (const { pending } of app.partitions)
       if (pending?.held === true) {
         pending.held = false
-        store(step, pending.next)
+        store(step, pending)
       }
 }
 
@@ -162,7 +162,7 @@ export function onPartitionWritten(step: Step, pid: Gpid): void {
   partition.pending = undefined
   if (requester !== undefined)
     answer(step, requester, { type: 'updated', err: 'ERR_OK', config: next })
-  recordChange(step, app, partition, { before, type: pending.type, node: pending.node })
+  recordChange(step, partition, { before, type: pending.type, node: pending.node })
   if (kind === 'create' || kind === 'finish-recall' || (kind === 'drop' && isDropped(next)))
     app.unfinished--
   settle(step, app, partition, downgradeNext)
@@ -209,8 +209,7 @@ export function downgradePrimary(step: Step, partition: Partition): void {
 }
 
 function withdrawRequester(step: Step, pending: Pending): void {
-  if (pending.requester !== undefined)
-    answer(step, pending.requester, { type: 'no-answer' })
+  if (pending.requester !== undefined) answer(step, pending.requester, { type: 'no-answer' })
   pending.requester = undefined
 }
 
@@ -222,7 +221,7 @@ export function dropPartition(step: Step, partition: Partition): void {
     withdrawRequester(step, pending)
     if (pending.held) {
       pending.held = false
-      store(step, pending.next)
+      store(step, pending)
     }
     return
   }

@@ -87,6 +87,8 @@ export type MetaEffect =
       readonly type: 'write'
       readonly path: string
       readonly data: string
+      /** Nothing is expected to be there yet; if there is, it is replaced all the same. */
+      readonly fresh: boolean
       readonly done:
         | { readonly type: 'partition-written'; readonly pid: Gpid }
         | { readonly type: 'app-written'; readonly appId: number }

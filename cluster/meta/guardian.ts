@@ -238,9 +238,7 @@ export function setDropped(
 ): void {
   const { config } = partition
   const room =
-    config.maxReplicaCount +
-    step.options.maxReservedDroppedReplicas -
-    membersOf(config).length
+    config.maxReplicaCount + step.options.maxReservedDroppedReplicas - membersOf(config).length
   const sorted = dropped.toSorted(byQuality)
   partition.dropped = room > 0 ? sorted.slice(-room) : []
   partition.preferredDropped = partition.dropped.length - 1
@@ -249,7 +247,6 @@ export function setDropped(
 /** What a decided change means for the proposal and for the history (9.5). */
 export function recordChange(
   step: Step,
-  app: App,
   partition: Partition,
   change: { readonly before: Config; readonly type: number; readonly node: string },
 ): void {
@@ -264,6 +261,6 @@ export function recordChange(
     lastPreparedDecree: -1,
   }))
   const others = kept.filter(({ node }) => !gone.includes(node))
-  if (gone.length > 0 || others.length < partition.dropped.length || app.unfinished > 0)
+  if (gone.length > 0 || others.length < partition.dropped.length)
     setDropped(step, partition, [...others, ...added])
 }

@@ -75,9 +75,27 @@ export interface Partition {
   preferredDropped: number
 }
 
+/**
+ * A change of a table's node. They are stored one after the other, each computed from the table as
+ * it is when its turn comes, so that none undoes another (meta-server.md 4).
+ */
+export type AppChange =
+  | { readonly kind: 'create' }
+  | { readonly kind: 'drop'; readonly dropSecond: number; readonly expireSecond: number }
+  | {
+      readonly kind: 'envs'
+      readonly requester: number
+      readonly set: ReadonlyMap<string, string>
+      readonly remove: readonly string[]
+      readonly hint: string
+    }
+
 export interface App {
   info: Readonly<AppInfo>
   readonly partitions: Partition[]
+  /** The first one is being stored, as `storing`. */
+  readonly changes: AppChange[]
+  storing: Readonly<AppInfo> | undefined
   /** Partitions whose part of a create, drop or restore is not stored yet. */
   unfinished: number
   /** Who gets the answer to the create or drop that is under way. */
@@ -119,6 +137,10 @@ export interface MetaState {
 
 export function emptyState(level: number): MetaState {
   return { apps: new Map(), names: new Map(), nodes: new Map(), level, lost: new Map() }
+}
+
+export function newApp(info: Readonly<AppInfo>, partitions: Partition[]): App {
+  return { info, partitions, changes: [], storing: undefined, unfinished: 0, requester: undefined }
 }
 
 export function newPartition(config: Config): Partition {

@@ -17,20 +17,26 @@ export const wireStatus: Readonly<Record<ReplicaStatus, number>> = {
   'potential-secondary': PartitionStatus.PS_POTENTIAL_SECONDARY,
 }
 
-export function scheduleGroupCheck(step: Step): void {
+function scheduleGroupCheck(step: Step): void {
   const { state, out } = step
-  const timer = { kind: 'group-check', ballot: state.ballot } as const
+  const timer = { kind: 'group-check', round: state.groupCheckRound } as const
   out.push({ type: 'timer', timer, delayMs: state.options.groupCheckMs })
 }
 
-/** The timer of a ballot; a later ballot has its own. */
-export function onGroupCheckTimer(step: Step, ballot: number): void {
+/** Begins with the role; the timers of an earlier term of office do nothing any more. */
+export function startGroupChecks(step: Step): void {
+  step.state.groupCheckRound++
+  checkGroup(step)
+  scheduleGroupCheck(step)
+}
+
+export function onGroupCheckTimer(step: Step, round: number): void {
   const { state } = step
-  if (ballot !== state.ballot || state.closed) return
-  if (state.status === 'primary') {
+  if (round !== state.groupCheckRound || state.closed) return
+  if (state.status === 'primary' && state.group !== undefined) {
     checkGroup(step)
-    if (state.group?.preparedSinceCheck === false) proposeEmpty(step)
-    if (state.group !== undefined) state.group.preparedSinceCheck = false
+    if (!state.group.preparedSinceCheck) proposeEmpty(step)
+    state.group.preparedSinceCheck = false
   }
   scheduleGroupCheck(step)
 }
@@ -45,7 +51,7 @@ export function groupCheckRequest(state: ReplicaState, node: string): GroupCheck
   })
 }
 
-export function checkGroup(step: Step): void {
+function checkGroup(step: Step): void {
   const { state, out } = step
   if (state.group === undefined) return
   for (const to of [...state.config.secondaries, ...state.group.learners.keys()]) {

@@ -103,7 +103,10 @@ export function onRetryMeta(step: Step, attempt: number): void {
 }
 
 /** Takes over table information; the server hands changed environments to the data operations. */
-export function learnInfo(step: Step, { info }: { info: ConfigurationUpdateRequest['info'] }): void {
+export function learnInfo(
+  step: Step,
+  { info }: { info: ConfigurationUpdateRequest['info'] },
+): void {
   step.state.info = info
   step.out.push({ type: 'info-changed' })
 }

@@ -28,7 +28,7 @@ export interface ReplicaRecord {
 }
 
 export type ReplicaTimer =
-  | { readonly kind: 'group-check'; readonly ballot: number }
+  | { readonly kind: 'group-check'; readonly round: number }
   | { readonly kind: 'retry-meta'; readonly attempt: number }
   | {
       readonly kind: 'resend-prepare'
@@ -117,12 +117,12 @@ export type ReplicaEvent =
     }
   | {
       readonly type: 'snapshot-copied'
-      readonly signature: bigint
       readonly decree: number
       readonly timestampUs: number
     }
-  | { readonly type: 'snapshot-failed'; readonly signature: bigint; readonly reason: string }
-  | { readonly type: 'wiped'; readonly signature: bigint }
+  /** The data are empty then. */
+  | { readonly type: 'snapshot-failed'; readonly reason: string }
+  | { readonly type: 'wiped' }
   | { readonly type: 'timer'; readonly timer: ReplicaTimer }
 
 /** A snapshot that this primary holds open for a learner. */
@@ -207,13 +207,12 @@ export type ReplicaEffect =
   /** Replace all data by the learnee's snapshot; `snapshot-copied` or `snapshot-failed`. */
   | {
       readonly type: 'copy-snapshot'
-      readonly signature: bigint
       readonly learnee: string
       readonly directory: string
       readonly decree: number
     }
   /** Throw all data and the log of this replica away; `wiped`. */
-  | { readonly type: 'wipe'; readonly signature: bigint }
+  | { readonly type: 'wipe' }
   | { readonly type: 'info-changed' }
   | { readonly type: 'alarm'; readonly alarm: ReplicaAlarm; readonly message: string }
   | { readonly type: 'trace'; readonly event: ReplicaTraceEvent }

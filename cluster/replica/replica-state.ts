@@ -103,11 +103,19 @@ export type LearnStage =
   | 'with-prepare'
   | 'succeeded'
 
+/** A learn request on its primary. */
+export interface PendingLearn {
+  readonly learner: string
+  readonly signature: bigint
+  readonly fromDecree: number
+}
+
 export interface LearnerState {
   readonly signature: bigint
   stage: LearnStage
-  /** Applied decree that ends the stages `applying` and `with-prepare`. */
+  /** Applied decree and durable appends that end the stages `applying` and `with-prepare`. */
   goal: number
+  goalAppended: number
   /** Remote failures in a row. */
   failures: number
 }
@@ -146,8 +154,9 @@ export interface ReplicaState {
   life: number
   /** Largest timestamp seen in any mutation. */
   lastTimestampUs: number
-  /** Appended mutations that are not durable yet. */
-  unlogged: number
+  /** Mutations given to the log, and those of them that are durable; the log keeps the order. */
+  appended: number
+  durablyAppended: number
 
   readonly queue: WriteQueue
   startScheduled: boolean
@@ -157,6 +166,11 @@ export interface ReplicaState {
   update: PendingUpdate | undefined
   updateAttempts: number
   learning: LearnerState | undefined
+  /** The driver is replacing or clearing the data. */
+  replacing: boolean
+  /** Learn requests that wait for the log or a snapshot, by token. */
+  readonly learns: Map<number, PendingLearn>
+  groupCheckRound: number
   /** Secondaries that a restarted primary still asks for their last prepared decree. */
   handshake: Set<string> | undefined
 }
@@ -206,7 +220,8 @@ export function initialState(given: {
     applied: given.applied,
     life: 0,
     lastTimestampUs: given.lastTimestampUs,
-    unlogged: 0,
+    appended: 0,
+    durablyAppended: 0,
     queue: new WriteQueue({
       queuedBytesMax: options.queuedBytesMax,
       mutationBytesMax: options.mutationBytesMax,
@@ -218,6 +233,9 @@ export function initialState(given: {
     update: undefined,
     updateAttempts: 0,
     learning: undefined,
+    replacing: false,
+    learns: new Map(),
+    groupCheckRound: 0,
     handshake: undefined,
   }
 }
@@ -256,7 +274,7 @@ export function persist(step: Step, wanted: Partial<ReplicaRecord>): void {
 
 /** A mutation enters the own log. */
 export function append(step: Step, mutation: Mutation): void {
-  step.state.unlogged++
+  step.state.appended++
   step.state.lastTimestampUs = Math.max(step.state.lastTimestampUs, mutation.timestampUs)
   step.out.push({ type: 'append', mutation })
 }
@@ -331,7 +349,11 @@ export function fail(step: Step, kind: ReplicaAlarm, reason: string): void {
 /** Gives up every role: whoever waits is told. */
 export function endRoles(step: Step): void {
   const { state } = step
-  refuse(step, state.queue.clear().map((write) => write.id), 'ERR_INVALID_STATE')
+  refuse(
+    step,
+    state.queue.clear().map((write) => write.id),
+    'ERR_INVALID_STATE',
+  )
   dropUncommitted(step)
   state.group = undefined
   state.update = undefined

@@ -5,7 +5,7 @@
  */
 import { PartitionConfiguration } from '../protocol/layer2.ts'
 import { PartitionStatus, type ReplicaConfiguration } from '../protocol/metadata.ts'
-import { checkGroup, scheduleGroupCheck } from './group-check.ts'
+import { startGroupChecks } from './group-check.ts'
 import { becomeInactive, traceStatus } from './meta-update.ts'
 import { type ReplicaState, type Step, answer } from './replica-state.ts'
 import type { ReplicaStatus } from './trace.ts'
@@ -100,8 +100,7 @@ function becomePrimary(step: Step, config: PartitionConfiguration, risen: boolea
   state.learning = undefined
   traceStatus(step)
   prepareAgain(step)
-  checkGroup(step)
-  scheduleGroupCheck(step)
+  startGroupChecks(step)
   settleQueue(step)
   commitReady(step)
 }

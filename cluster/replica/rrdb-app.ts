@@ -46,10 +46,7 @@ const readOperations: ReadonlyMap<string, ReadOperation> = new Map([
   [Rpc.SORTKEY_COUNT.name, reading(Rpc.SORTKEY_COUNT, sortkeyCount)],
   [Rpc.MULTI_GET.name, reading(Rpc.MULTI_GET, multiGet)],
   [Rpc.GET_SCANNER.name, reading(Rpc.GET_SCANNER, getScanner)],
-  [
-    Rpc.SCAN.name,
-    reading(Rpc.SCAN, (scope, { contextId }, time) => scan(scope, contextId, time)),
-  ],
+  [Rpc.SCAN.name, reading(Rpc.SCAN, (scope, { contextId }, time) => scan(scope, contextId, time))],
   [
     Rpc.CLEAR_SCANNER.name,
     async (scope: ScanScope, bytes: Buffer) => {
@@ -128,8 +125,10 @@ class RrdbApp implements ReplicaApp {
       const result = await operation(this.#scope, request.argument, time)
       return result === undefined ? { kind: 'silence' } : { kind: 'result', result }
     } catch (error) {
-      if (error instanceof ProtocolError) return { kind: 'error', error: 'ERR_INVALID_DATA' }
-      throw error
+      if (!(error instanceof ProtocolError)) throw error
+      // A reply to clear_scanner, whatever it says, ends the connections of Go clients.
+      if (request.name === Rpc.CLEAR_SCANNER.name) return { kind: 'silence' }
+      return { kind: 'error', error: 'ERR_INVALID_DATA' }
     }
   }
 

@@ -4,14 +4,20 @@
  * the filters of the request. Every use takes the context out under its id and puts it back under
  * a new one, so that of two uses of one id the second finds nothing.
  */
-import { partitionIndexOf, rawKeyHash } from '../protocol/key.ts'
-import { hashKeyLength, encodeKey } from '../protocol/key.ts'
+import {
+  HASH_KEY_BYTES_MAX,
+  encodeKey,
+  hashKeyLength,
+  partitionIndexOf,
+  rawKeyHash,
+} from '../protocol/key.ts'
 import {
   FilterType,
   type GetScannerRequest,
   type KeyValue,
   type ScanResponse,
 } from '../protocol/rrdb.ts'
+import type { KeyRange } from '../storage/engine.ts'
 import { isKnownFilter, matchesFilter } from './rrdb-filter.ts'
 import { RangeReader, rangeLimits } from './rrdb-range.ts'
 import { type ReadScope, type ReadTime, keyRange } from './rrdb-read.ts'
@@ -37,20 +43,7 @@ export async function getScanner(
 ): Promise<ScanResponse> {
   if (!isKnownFilter(request.hashKeyFilterType) || !isKnownFilter(request.sortKeyFilterType))
     return refusal(scope, DataStatus.INVALID_ARGUMENT)
-  let start = request.startKey
-  let isStartIncluded = request.startInclusive
-  if (
-    request.hashKeyFilterType === FilterType.FT_MATCH_PREFIX &&
-    hashKeyLength(encodePrefix(request.hashKeyFilterPattern)) > 0
-  ) {
-    // Keys are ordered by the length of their hash key first: a prefix bounds them only from below.
-    const prefixStart = encodePrefix(request.hashKeyFilterPattern)
-    if (Buffer.compare(prefixStart, start) > 0) {
-      start = prefixStart
-      isStartIncluded = true
-    }
-  }
-  const range = keyRange(start, isStartIncluded, request.stopKey, request.stopInclusive)
+  const range = scanRange(request)
   // The original hands out context 0 here, with which official clients would start over for ever.
   if (range === undefined) return answer(scope, request, [], 0, COMPLETED)
   const context: ScanContext = {
@@ -65,6 +58,20 @@ export async function getScanner(
     reader: new RangeReader(scope.source.iterate(range)),
   }
   return await nextBatch(scope, context, rangeLimits.scanRecordsMax, time)
+}
+
+/** `undefined` when no key can lie in it. */
+function scanRange(request: GetScannerRequest): KeyRange | undefined {
+  const { startKey, startInclusive, stopKey, stopInclusive } = request
+  const { hashKeyFilterType, hashKeyFilterPattern: pattern } = request
+  if (hashKeyFilterType === FilterType.FT_MATCH_PREFIX && pattern.length > 0) {
+    if (pattern.length > HASH_KEY_BYTES_MAX) return undefined
+    // Raw keys are ordered by the length of the hash key first: a prefix bounds only from below.
+    const prefixStart = encodeKey(pattern, EMPTY)
+    if (Buffer.compare(prefixStart, startKey) > 0)
+      return keyRange(prefixStart, true, stopKey, stopInclusive)
+  }
+  return keyRange(startKey, startInclusive, stopKey, stopInclusive)
 }
 
 export async function scan(

@@ -6,7 +6,7 @@
  */
 import { encodeValue, makeTimetag, pegasusSeconds } from '../protocol/value.ts'
 import type { BatchOperation } from '../storage/engine.ts'
-import { liveRecord } from './rrdb-record.ts'
+import { type VisibleRecord, liveRecord } from './rrdb-record.ts'
 
 /** No duplication is configured: records carry cluster id 0. */
 const CLUSTER_ID = 0
@@ -14,11 +14,6 @@ const CLUSTER_ID = 0
 export interface MutationTime {
   readonly decree: number
   readonly timestampUs: number
-}
-
-export interface VisibleRecord {
-  readonly data: Buffer
-  readonly expireTsSeconds: number
 }
 
 export class WriteBatch {

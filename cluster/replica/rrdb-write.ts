@@ -23,8 +23,9 @@ import {
 import { type Codec, ProtocolError } from '../protocol/schema.ts'
 import { evaluateCheck, isKnownCheck } from './rrdb-check.ts'
 import { INT64_MAX, INT64_MIN, parseInt64 } from './rrdb-integer.ts'
+import type { VisibleRecord } from './rrdb-record.ts'
 import { DataStatus, type ResponseOrigin } from './rrdb-status.ts'
-import type { VisibleRecord, WriteBatch } from './rrdb-write-batch.ts'
+import type { WriteBatch } from './rrdb-write-batch.ts'
 
 export interface PreparedWrite {
   /** What `apply` reads from the batch. */
@@ -180,7 +181,8 @@ function checkAndMutate(request: CheckAndMutateRequest): PreparedWrite {
   const isRefused =
     mutateList.length === 0 ||
     mutateList.some(
-      ({ operation: kind }) => kind !== MutateOperation.MO_PUT && kind !== MutateOperation.MO_DELETE,
+      ({ operation: kind }) =>
+        kind !== MutateOperation.MO_PUT && kind !== MutateOperation.MO_DELETE,
     )
   return checkAnd(request, isRefused, checkAndMutateResult, (batch) => {
     for (const mutate of mutateList) {
@@ -199,10 +201,7 @@ function checkAndSetResult(
   batch: WriteBatch,
   origin: ResponseOrigin,
 ): Buffer {
-  return encodeResult(
-    CheckAndSetResponse,
-    checkResponse(error, record, isReturned, batch, origin),
-  )
+  return encodeResult(CheckAndSetResponse, checkResponse(error, record, isReturned, batch, origin))
 }
 
 function checkAndMutateResult(

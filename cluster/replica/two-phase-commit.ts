@@ -156,7 +156,8 @@ export function sendPrepare(
   const { state, out } = step
   const learner = state.group?.learners.get(to)
   const { options } = state
-  const budgetMs = learner === undefined ? options.prepareTimeoutMs : options.learnerPrepareTimeoutMs
+  const budgetMs =
+    learner === undefined ? options.prepareTimeoutMs : options.learnerPrepareTimeoutMs
   const config = memberConfiguration(state, to)
   const timeoutMs = Math.max(1, budgetMs - (step.nowMs - firstSentAtMs))
   out.push({
@@ -175,9 +176,7 @@ export function memberConfiguration(state: ReplicaState, node: string): ReplicaC
     ballot: state.ballot,
     primary: state.self,
     status:
-      learner === undefined
-        ? PartitionStatus.PS_SECONDARY
-        : PartitionStatus.PS_POTENTIAL_SECONDARY,
+      learner === undefined ? PartitionStatus.PS_SECONDARY : PartitionStatus.PS_POTENTIAL_SECONDARY,
     learnerSignature: learner?.signature ?? 0n,
   })
 }
@@ -321,4 +320,3 @@ export function dropWrites(step: Step): void {
   for (const entry of step.state.list.uncommitted())
     refuse(step, entry.extra.clients, 'ERR_TIMEOUT')
 }
-

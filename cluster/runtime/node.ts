@@ -17,7 +17,11 @@ const clock: Clock = {
 const delayMsMax = 2 ** 31 - 1
 
 const timers: Timers = {
-  after: (delayMs: number, run: () => void): Timer => {
+  after: (
+    delayMs: number,
+    run: () => void,
+    options?: { readonly holdsProcess: boolean },
+  ): Timer => {
     const dueMs = clock.monotonicMs() + delayMs
     // Node rounds delays down to whole milliseconds and may fire early by a fraction.
     const fire = (): void => {
@@ -25,8 +29,10 @@ const timers: Timers = {
       if (leftMs > 0) handle = arm(leftMs)
       else run()
     }
-    const arm = (ms: number): NodeJS.Timeout =>
-      setTimeout(fire, Math.min(Math.ceil(ms), delayMsMax)).unref()
+    const arm = (ms: number): NodeJS.Timeout => {
+      const timeout = setTimeout(fire, Math.min(Math.ceil(ms), delayMsMax))
+      return options?.holdsProcess === true ? timeout : timeout.unref()
+    }
     let handle = arm(delayMs)
     return { cancel: () => clearTimeout(handle) }
   },

@@ -45,8 +45,15 @@ export interface Timer {
 }
 
 export interface Timers {
-  /** Runs once, not before `delayMs` (0 or more) have passed. Keeps no process alive by itself. */
-  readonly after: (delayMs: number, run: () => void) => Timer
+  /**
+   * Runs once, not before `delayMs` (0 or more) have passed. Keeps no process alive by itself,
+   * unless `holdsProcess` is set: for a pause in the midst of a call that somebody awaits.
+   */
+  readonly after: (
+    delayMs: number,
+    run: () => void,
+    options?: { readonly holdsProcess: boolean },
+  ) => Timer
   /** Runs in a later turn of the event loop, after pending network events had a chance. */
   readonly soon: (run: () => void) => void
 }

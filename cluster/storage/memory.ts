@@ -115,14 +115,12 @@ export class MemoryEngineDisk {
     let underWay = 0
     let allDone: (() => void) | undefined
 
-    const checkOpen = (): void => {
-      if (closed) throw new EngineError('closed', 'memory engine: it is closed')
-    }
+    const closedError = (): EngineError => new EngineError('closed', 'memory engine: it is closed')
     /** Runs `action` after the latency, unless the node has crashed: then it never settles. */
-    const later = async <T>(action: () => T): Promise<T> => {
-      checkOpen()
+    const later = <T>(action: () => T): Promise<T> => {
+      if (closed) return Promise.reject(closedError())
       underWay++
-      return await new Promise<T>((resolve, reject) => {
+      return new Promise<T>((resolve, reject) => {
         const run = (): void => {
           if (generation !== this.#generation) return
           try {
@@ -141,7 +139,7 @@ export class MemoryEngineDisk {
 
     return {
       write: async (batch, { sync }) => {
-        checkOpen()
+        if (closed) throw closedError()
         const write: PendingWrite = { batch: copyOf(batch), sync }
         this.#pending.push(write)
         try {

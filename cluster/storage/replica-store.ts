@@ -33,6 +33,7 @@ const SYNCED = 'sync'
 /** Present while content is replaced or removed: 'wipe' leaves the owner's entries, 'remove' none. */
 const UNFINISHED = 'unfinished'
 const OWNERS = 'own.'
+type Unfinished = 'wipe' | 'remove'
 
 /** Bounds of one deleting batch. */
 const deleteEntriesMax = 4096
@@ -47,7 +48,11 @@ export class ReplicaStore {
   #unsyncedBytes = 0
   /** The batch under way: at most one. */
   #writing: Promise<void> | undefined
-  #snapshots: (() => void)[] = []
+  /** Callers of `snapshot` that wait for it. */
+  #waiting: (() => void)[] = []
+  /** After a failed batch nothing is known about the store until it is opened again. */
+  #failure: Error | undefined
+  #loading = false
 
   private constructor(
     engine: StorageEngine,
@@ -80,10 +85,10 @@ export class ReplicaStore {
       if (decoded !== undefined) return decoded
       throw new EngineError('corruption', `replica ${gpidText(gpid)}: unreadable applied decree`)
     }
-    return new ReplicaStore(engine, gpid, {
-      applied: point(applied),
-      durableDecree: point(synced).decree,
-    })
+    const state = point(applied)
+    // A sync mark can outlive the content that it was about.
+    const durableDecree = Math.min(point(synced).decree, state.decree)
+    return new ReplicaStore(engine, gpid, { applied: state, durableDecree })
   }
 
   /** The last batch that is in the engine. */
@@ -114,7 +119,8 @@ export class ReplicaStore {
   iterate(options: IterateOptions): EngineIterator {
     const inner = this.#engine.iterate(dataRange(this.#prefix, options))
     return {
-      next: async (maxEntries, maxBytes) => (await inner.next(maxEntries, maxBytes)).map(withoutPrefix),
+      next: async (maxEntries, maxBytes) =>
+        (await inner.next(maxEntries, maxBytes)).map(withoutPrefix),
       close: () => inner.close(),
     }
   }
@@ -126,7 +132,7 @@ export class ReplicaStore {
    * rejection leaves the store behind its history and its owner has to give it up.
    */
   async apply(operations: readonly BatchOperation[], point: AppliedPoint): Promise<void> {
-    if (this.#writing !== undefined) throw new Error(`${this.#name()}: two batches at once`)
+    this.#checkUsable()
     if (point.decree <= this.#applied.decree)
       throw new Error(
         `${this.#name()}: decree ${point.decree} after decree ${this.#applied.decree}`,
@@ -181,9 +187,12 @@ export class ReplicaStore {
    * a batch under way. Pins files until closed: whoever asks closes it.
    */
   async snapshot(): Promise<StoreSnapshot> {
-    if (this.#writing !== undefined)
-      await new Promise<void>((resolve) => this.#snapshots.push(resolve))
-    return this.#snapshotNow()
+    while (this.#writing !== undefined)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    this.#checkUsable()
+    // From the check on nothing is awaited, so that no batch comes between the two.
+    const { applied } = this
+    return new StoreSnapshot(this.iterate({}), applied)
   }
 
   /**
@@ -191,31 +200,23 @@ export class ReplicaStore {
    * blocks. Until `finish` the store counts as empty, also after a crash. The owner's entries stay.
    */
   async beginLoad(): Promise<SnapshotLoader> {
-    await this.wipe({ keepMark: true })
-    return new SnapshotLoader(this.#engine, this.#prefix, this.#name(), async (point) => {
-      const value = encodePoint(point)
-      await this.#exclusively(async () => {
-        await this.#engine.write(
-          [
-            { type: 'put', key: metaKey(this.#prefix, APPLIED), value },
-            { type: 'put', key: metaKey(this.#prefix, SYNCED), value },
-            { type: 'del', key: metaKey(this.#prefix, UNFINISHED) },
-          ],
-          { sync: true },
-        )
-        this.#applied = point
-        this.#durableDecree = point.decree
-        this.#unsyncedBytes = 0
-      })
+    await this.#exclusively(async () => {
+      await this.#mark('wipe')
+      await this.#deleteContent('wipe', true)
     })
+    this.#loading = true
+    const finish = (point: AppliedPoint): Promise<void> =>
+      this.#exclusively(() => this.#finishLoad(point))
+    return new SnapshotLoader(this.#engine, this.#prefix, this.#name(), finish)
   }
 
   /** Removes all records and the applied decree, durably; the owner's entries stay. */
-  async wipe({ keepMark = false }: { readonly keepMark?: boolean } = {}): Promise<void> {
+  async wipe(): Promise<void> {
     await this.#exclusively(async () => {
       await this.#mark('wipe')
-      await this.#deleteContent('wipe', keepMark)
+      await this.#deleteContent('wipe')
     })
+    this.#loading = false
   }
 
   /** Removes everything of this replica, durably. The store is of no use afterwards. */
@@ -260,21 +261,73 @@ export class ReplicaStore {
     return `replica ${gpidText(this.gpid)}`
   }
 
-  #snapshotNow(): StoreSnapshot {
-    const iterator = this.iterate({})
-    return new StoreSnapshot(iterator, this.#applied)
+  #checkUsable(): void {
+    if (this.#failure !== undefined)
+      throw new Error(`${this.#name()}: a batch failed before`, { cause: this.#failure })
+    if (this.#loading) throw new Error(`${this.#name()}: its content is being loaded`)
+  }
+
+  async #finishLoad(point: AppliedPoint): Promise<void> {
+    const value = encodePoint(point)
+    await this.#engine.write(
+      [
+        { type: 'put', key: metaKey(this.#prefix, APPLIED), value },
+        { type: 'put', key: metaKey(this.#prefix, SYNCED), value },
+        { type: 'del', key: metaKey(this.#prefix, UNFINISHED) },
+      ],
+      { sync: true },
+    )
+    this.#applied = point
+    this.#durableDecree = point.decree
+    this.#loading = false
+  }
+
+  /** From here on the store counts as empty, also after a crash. */
+  async #mark(kind: Unfinished): Promise<void> {
+    await this.#engine.write(
+      [
+        { type: 'put', key: metaKey(this.#prefix, UNFINISHED), value: Buffer.from(kind) },
+        { type: 'del', key: metaKey(this.#prefix, APPLIED) },
+        { type: 'del', key: metaKey(this.#prefix, SYNCED) },
+      ],
+      { sync: true },
+    )
+    this.#applied = NOTHING_APPLIED
+    this.#durableDecree = 0
+    this.#unsyncedBytes = 0
+  }
+
+  async #deleteContent(kind: Unfinished, keepMark = false): Promise<void> {
+    const mark = metaKey(this.#prefix, UNFINISHED)
+    const end = kind === 'remove' ? storeEnd(this.#prefix) : dataEnd(this.#prefix)
+    const iterator = this.#engine.iterate({ gte: this.#prefix, lt: end, keysOnly: true })
+    try {
+      for (;;) {
+        const entries = await iterator.next(deleteEntriesMax, deleteBytesMax)
+        if (entries.length === 0) break
+        const batch = entries
+          .filter(([key]) => !key.equals(mark))
+          .map(([key]) => ({ type: 'del' as const, key }))
+        await this.#engine.write(batch, { sync: false })
+      }
+    } finally {
+      await iterator.close()
+    }
+    if (!keepMark) await this.#engine.write([{ type: 'del', key: mark }], { sync: true })
   }
 
   async #exclusively(write: () => Promise<void>): Promise<void> {
     if (this.#writing !== undefined) throw new Error(`${this.#name()}: two batches at once`)
     const writing = write()
-    this.#writing = writing.catch(() => undefined)
+    this.#writing = writing.catch((cause: unknown) => {
+      this.#failure = cause instanceof Error ? cause : new Error(String(cause))
+    })
     try {
       await writing
     } finally {
       this.#writing = undefined
-      const waiting = this.#snapshots
-      this.#snapshots = []
+      const waiting = this.#waiting
+      this.#waiting = []
       for (const resolve of waiting) resolve()
     }
   }

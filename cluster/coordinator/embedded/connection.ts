@@ -8,7 +8,12 @@
 import type { Socket, SocketHandlers } from '../../runtime/runtime.ts'
 import type { Identities } from '../tree.ts'
 import { JuteError } from './jute.ts'
-import { decodeConnect, decodeRequest, type ClientRequest, type ConnectRequest } from './protocol.ts'
+import {
+  decodeConnect,
+  decodeRequest,
+  type ClientRequest,
+  type ConnectRequest,
+} from './protocol.ts'
 
 /** Frames hold 1 MiB of data with some room for paths. */
 export const frameBytesMax = 2 * 1024 * 1024

@@ -79,30 +79,35 @@ export class JuteWriter {
   }
 
   int(value: number): this {
-    this.#bytes.writeInt32BE(value, this.#reserve(4))
+    const start = this.#reserve(4)
+    this.#bytes.writeInt32BE(value, start)
     return this
   }
 
   long(value: bigint): this {
-    this.#bytes.writeBigInt64BE(value, this.#reserve(8))
+    const start = this.#reserve(8)
+    this.#bytes.writeBigInt64BE(value, start)
     return this
   }
 
   boolean(value: boolean): this {
-    this.#bytes.writeUInt8(value ? 1 : 0, this.#reserve(1))
+    const start = this.#reserve(1)
+    this.#bytes.writeUInt8(value ? 1 : 0, start)
     return this
   }
 
   buffer(value: Buffer): this {
     this.int(value.length)
-    value.copy(this.#bytes, this.#reserve(value.length))
+    const start = this.#reserve(value.length)
+    value.copy(this.#bytes, start)
     return this
   }
 
   string(value: string): this {
     const length = Buffer.byteLength(value)
     this.int(length)
-    this.#bytes.write(value, this.#reserve(length))
+    const start = this.#reserve(length)
+    this.#bytes.write(value, start)
     return this
   }
 
@@ -117,6 +122,7 @@ export class JuteWriter {
     return this.#bytes.subarray(0, this.#size)
   }
 
+  /** May replace `#bytes`: to be called before that is read. */
   #reserve(sizeBytes: number): number {
     const start = this.#size
     this.#size += sizeBytes

@@ -6,10 +6,8 @@ import { runServer } from '../../runtime/process.ts'
 import { startEmbeddedZooKeeper } from './server.ts'
 
 export const embeddedZooKeeperConfig = defineConfig('Embedded ZooKeeper server, one node', {
-  listen: section('Where clients connect', {
-    host: text({ about: 'Address to listen on', default: '127.0.0.1' }),
-    port: integer({ about: 'Port, 0 for a free one', default: 2181, min: 0, max: 65_535 }),
-  }),
+  host: text({ about: 'Address to listen on', default: '127.0.0.1' }),
+  port: integer({ about: 'Port, 0 for a free one', default: 2181, min: 0, max: 65_535 }),
   dataDirectory: text({ about: 'Folder of log and snapshots' }),
   sessions: section('Session times that are granted', {
     timeoutMsMin: integer({
@@ -45,8 +43,8 @@ export async function main(words: readonly string[]): Promise<number> {
     health: () => undefined,
     start: async ({ config, runtime }) => {
       const server = await startEmbeddedZooKeeper(runtime, {
-        host: config.listen.host,
-        port: config.listen.port,
+        host: config.host,
+        port: config.port,
         dataDirectory: config.dataDirectory,
         sessionTimeoutMsMin: config.sessions.timeoutMsMin,
         sessionTimeoutMsMax: config.sessions.timeoutMsMax,

@@ -161,7 +161,11 @@ function decodeBody(reader: JuteReader, opCode: number): ClientRequest {
     case OpCode.SET_WATCHES: {
       const zxid = reader.long()
       const paths = (): string[] => reader.list(() => reader.string())
-      return { type: 'set-watches', zxid, watched: { data: paths(), exist: paths(), child: paths() } }
+      return {
+        type: 'set-watches',
+        zxid,
+        watched: { data: paths(), exist: paths(), child: paths() },
+      }
     }
     case OpCode.CLOSE_SESSION:
       return { type: 'close-session' }

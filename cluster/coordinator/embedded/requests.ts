@@ -138,12 +138,7 @@ function write(
 }
 
 /** In a multi a later operation may have removed the node: then the stat is that of the root. */
-function encodeResult(
-  writer: JuteWriter,
-  state: State,
-  request: WriteRequest,
-  path: string,
-): void {
+function encodeResult(writer: JuteWriter, state: State, request: WriteRequest, path: string): void {
   if (request.type === 'create') writer.string(path)
   const withStat =
     request.type === 'set' ||
@@ -164,9 +159,7 @@ function multi(
   const requests = operations.map((operation) => treeRequest(operation, connection))
   const valid = requests.filter((request) => request !== undefined)
   const outcome: TransactionOutcome | undefined =
-    valid.length < requests.length
-      ? undefined
-      : state.write(valid, connection.identities, wallMs)
+    valid.length < requests.length ? undefined : state.write(valid, connection.identities, wallMs)
   const invalidAt = (index: number): number =>
     requests[index] === undefined ? ErrorNumber.INVALID_ACL : ErrorNumber.OK
   reply(ErrorNumber.OK, (writer) => {

@@ -299,8 +299,7 @@ class Server implements EmbeddedZooKeeper, ConnectionOwner {
     const live = this.#live.get(id)
     live?.timer?.cancel()
     this.#live.delete(id)
-    if (live?.connection !== undefined)
-      this.#opened().watches.removeSubscriber(live.connection)
+    if (live?.connection !== undefined) this.#opened().watches.removeSubscriber(live.connection)
     this.#opened().endSession(id, this.#wallMs())
   }
 

@@ -14,12 +14,7 @@ import { crc32 } from 'node:zlib'
 import type { File, Runtime } from '../../runtime/runtime.ts'
 import { Tree } from '../tree.ts'
 import type { Snapshot, StoredSession, Transaction } from './records.ts'
-import {
-  decodeSnapshot,
-  decodeTransaction,
-  encodeSnapshot,
-  encodeTransaction,
-} from './records.ts'
+import { decodeSnapshot, decodeTransaction, encodeSnapshot, encodeTransaction } from './records.ts'
 
 const formatVersion = 1
 const logMagic = Buffer.from('MPXCOLOG')
@@ -167,7 +162,11 @@ export async function openTransactionLog(
   const { directory } = options
   await files.makeDirectory(directory)
   const names = await files.list(directory)
-  const snapshot = await readSnapshot(files, directory, names.findLast((n) => snapshotName.test(n)))
+  const snapshot = await readSnapshot(
+    files,
+    directory,
+    names.findLast((n) => snapshotName.test(n)),
+  )
   const sessions = new Map(snapshot.sessions.map((session) => [session.id, session]))
   let { zxid } = snapshot
   let tail: { readonly path: string; readonly goodBytes: number } | undefined
@@ -252,11 +251,7 @@ function readLog(path: string, bytes: Buffer, onTransaction: (t: Transaction) =>
   return offset
 }
 
-function replay(
-  transaction: Transaction,
-  tree: Tree,
-  sessions: Map<bigint, StoredSession>,
-): void {
+function replay(transaction: Transaction, tree: Tree, sessions: Map<bigint, StoredSession>): void {
   switch (transaction.kind) {
     case 'changes':
       for (const change of transaction.changes) tree.apply(change, transaction, [])

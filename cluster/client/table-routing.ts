@@ -1,0 +1,245 @@
+/**
+ * One table as the client reaches it: its partition map, shared by all handles, and the way of a
+ * request to the primary that serves its partition. What may be resent is decided in `call.ts`, what
+ * a new configuration changes in `partition-map.ts`.
+ */
+import { decodeResult, encodeArgument } from '../protocol/frame.ts'
+import type { RpcKind } from '../protocol/rpc-codes.ts'
+import { ProtocolError } from '../protocol/schema.ts'
+import type { RpcSignature } from '../rpc/handler.ts'
+import type { Peer, RawReply } from '../rpc/peer.ts'
+import type { Peers } from '../rpc/peers.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
+import { deadlineIn } from '../runtime/deadline.ts'
+import type { Runtime } from '../runtime/runtime.ts'
+import { type Budget, type Outcome, callUntilDone, failureRule, withinBudget } from './call.ts'
+import type { MetaSession } from './meta-session.ts'
+import { type PartitionMap, type Route, type Target, doubt } from './partition-map.ts'
+import { mergePartitionMap, routeOf } from './partition-map.ts'
+import { PegasusError, codeOf, fromRpcError } from './pegasus-error.ts'
+import { errorEntry } from '../protocol/error-codes.ts'
+
+export interface RoutingOptions {
+  /** Resend idempotent writes whose outcome is unknown. */
+  readonly resendUnknownWrites: boolean
+  /** Shared configuration queries of a table keep this distance. */
+  readonly refreshIntervalMs: number
+  /** For one shared configuration query, whoever waits for it. */
+  readonly queryTimeoutMs: number
+}
+
+export interface DataRpc<A, R> extends RpcSignature<A, R> {
+  readonly kind: RpcKind
+}
+
+/** Errors of a configuration query that asking again will not cure soon (client.md 2). */
+function isFinal(error: PegasusError): boolean {
+  return error.code !== 'ERR_TIMEOUT' && error.code !== 'ERR_NETWORK_FAILURE'
+}
+
+export class TableRouting {
+  readonly name: string
+  readonly #runtime: Runtime
+  readonly #peers: Peers
+  readonly #meta: MetaSession
+  readonly #options: RoutingOptions
+  #map: PartitionMap | undefined
+  #refreshing: Promise<void> | undefined
+  #refreshedAtMs = -Infinity
+
+  constructor(
+    name: string,
+    parts: {
+      readonly runtime: Runtime
+      readonly peers: Peers
+      readonly meta: MetaSession
+      readonly options: RoutingOptions
+    },
+  ) {
+    this.name = name
+    this.#runtime = parts.runtime
+    this.#peers = parts.peers
+    this.#meta = parts.meta
+    this.#options = parts.options
+  }
+
+  /** `undefined` before `open` and after the table was found to be gone. */
+  get map(): PartitionMap | undefined {
+    return this.#map
+  }
+
+  /** Makes sure that a map is there. Rejects with `PegasusError` (ERR_OBJECT_NOT_FOUND and others). */
+  async open(budget: Budget): Promise<PartitionMap> {
+    return await callUntilDone(this.#runtime, budget, `open table ${this.name}`, async () => {
+      const failure = this.#map === undefined ? await this.#refresh(budget) : undefined
+      if (this.#map !== undefined) return { done: true, value: this.#map }
+      const error = failure ?? new PegasusError('ERR_INVALID_DATA', `no map of ${this.name}`)
+      return { done: false, error, again: isFinal(error) ? 'no' : 'backoff' }
+    })
+  }
+
+  /**
+   * Sends one operation to the primary of its partition until it is answered. `accept` turns the
+   * response into the caller's value or throws `PegasusError` for a storage status that it does not
+   * expect. A `target` that is a function is asked at each attempt and may throw to give up.
+   */
+  async call<A, R, T>(
+    rpc: DataRpc<A, R>,
+    argument: A,
+    target: Target | ((map: PartitionMap) => Target),
+    budget: Budget,
+    accept: (response: R, route: Route) => T,
+  ): Promise<T> {
+    // Once for all attempts: the caller's buffers are not looked at again.
+    const bytes = encodeArgument(rpc.argument, argument)
+    return await callUntilDone(this.#runtime, budget, `${rpc.name} on ${this.name}`, async () => {
+      const map = this.#map
+      if (map === undefined) {
+        const failure = await this.#refresh(budget)
+        return this.#unroutable(failure, 'its configuration is not known')
+      }
+      const route = routeOf(map, typeof target === 'function' ? target(map) : target)
+      const peer = this.#peerOf(route)
+      if (peer === undefined) {
+        const failure = await this.#refresh(budget)
+        return this.#unroutable(failure, `partition ${route.partitionIndex} has no primary`)
+      }
+      return await this.#attempt(rpc, bytes, peer, route, budget, accept)
+    })
+  }
+
+  /** Best effort to the current primary: no retry, no reply. */
+  send<A, R>(rpc: DataRpc<A, R>, argument: A, target: Target, budget: Budget): void {
+    if (this.#map === undefined) return
+    const route = routeOf(this.#map, target)
+    this.#peerOf(route)?.send(rpc, argument, { ...route, deadline: budget.deadline })
+  }
+
+  async #attempt<A, R, T>(
+    rpc: DataRpc<A, R>,
+    bytes: Buffer,
+    peer: Peer,
+    route: Route,
+    budget: Budget,
+    accept: (response: R, route: Route) => T,
+  ): Promise<Outcome<T>> {
+    const { appId, partitionIndex, partitionHash } = route
+    const { deadline, signal } = budget
+    let reply: RawReply
+    try {
+      const options = { deadline, signal, appId, partitionIndex, partitionHash }
+      reply = await peer.callRaw(rpc.name, bytes, options)
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error
+      return await this.#failed(rpc, error, route, budget)
+    }
+    if (reply.errorName !== 'ERR_OK')
+      return await this.#failed(rpc, this.#answered(rpc, reply.errorName, peer), route, budget)
+    let response: R
+    try {
+      response = decodeResult(rpc.result, reply.result)
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      const facts = { effect: 'unknown', local: true, reason: error.message } as const
+      const unreadable = this.#rpcError('ERR_INVALID_DATA', rpc, peer, facts)
+      return await this.#failed(rpc, unreadable, route, budget)
+    }
+    return { done: true, value: accept(response, route) }
+  }
+
+  async #failed<A, R>(
+    rpc: DataRpc<A, R>,
+    error: RpcError,
+    route: Route,
+    budget: Budget,
+  ): Promise<Outcome<never>> {
+    const rule = failureRule(error, rpc.kind, this.#options.resendUnknownWrites)
+    const failure = fromRpcError(error, rule.effect)
+    if (rule.refresh && this.#map?.appId === route.appId) {
+      this.#map = doubt(this.#map, route.partitionIndex)
+      if (rule.resend) {
+        const refreshFailure = await this.#refresh(budget)
+        if (this.#map === undefined && refreshFailure !== undefined)
+          return { done: false, error: refreshFailure, again: 'no' }
+      } else this.#refreshInBackground()
+    }
+    return { done: false, error: failure, again: rule.resend ? 'backoff' : 'no' }
+  }
+
+  #unroutable(failure: PegasusError | undefined, why: string): Outcome<never> {
+    if (failure !== undefined)
+      return { done: false, error: failure, again: isFinal(failure) ? 'no' : 'backoff' }
+    // A new map is there, or one is not to be had just now: look again behind a pause.
+    const error = new PegasusError('ERR_INACTIVE_STATE', `table ${this.name}: ${why}`)
+    return { done: false, error, again: 'backoff' }
+  }
+
+  #peerOf(route: Route): Peer | undefined {
+    if (route.primary === '' || route.primary.startsWith('raw:')) return undefined
+    return this.#peers.get(route.primary)
+  }
+
+  /**
+   * Takes part in the one query under way, or starts it unless the last one is too young. Returns
+   * why the configuration could not be had; what was known then stays, except for a table that is
+   * gone.
+   */
+  async #refresh(budget: Budget): Promise<PegasusError | undefined> {
+    const shared = this.#sharedQuery()
+    if (shared === undefined) return undefined
+    try {
+      await withinBudget(this.#runtime, budget, `configuration of ${this.name}`, shared)
+      return undefined
+    } catch (error) {
+      if (error instanceof PegasusError) return error
+      throw error
+    }
+  }
+
+  #refreshInBackground(): void {
+    // Its failure is met by the call that needs the configuration next.
+    this.#sharedQuery()?.catch(() => undefined)
+  }
+
+  #sharedQuery(): Promise<void> | undefined {
+    if (this.#refreshing !== undefined) return this.#refreshing
+    const ageMs = this.#runtime.clock.monotonicMs() - this.#refreshedAtMs
+    if (ageMs < this.#options.refreshIntervalMs) return undefined
+    const query = this.#query().finally(() => {
+      this.#refreshing = undefined
+      this.#refreshedAtMs = this.#runtime.clock.monotonicMs()
+    })
+    this.#refreshing = query
+    return query
+  }
+
+  async #query(): Promise<void> {
+    const deadline = deadlineIn(this.#runtime.clock, this.#options.queryTimeoutMs)
+    const response = await this.#meta.queryConfiguration(this.name, { deadline, signal: undefined })
+    if (response.err !== 'ERR_OK') {
+      if (response.err === 'ERR_OBJECT_NOT_FOUND') this.#map = undefined
+      throw new PegasusError(codeOf(response.err), `table ${this.name}: ${response.err}`)
+    }
+    const map = mergePartitionMap(this.#map, response)
+    if (map === undefined) {
+      const { appId, partitionCount } = response
+      const found = `app id ${appId}, ${partitionCount} partitions`
+      throw new PegasusError('ERR_INVALID_DATA', `configuration of ${this.name}: ${found}`)
+    }
+    this.#map = map
+  }
+
+  #answered<A, R>(rpc: DataRpc<A, R>, errorName: string, peer: Peer): RpcError {
+    const effect = errorEntry(errorName).effect === 'none' ? 'none' : 'unknown'
+    return this.#rpcError(errorName, rpc, peer, { effect, local: false })
+  }
+
+  #rpcError<A, R>(
+    code: string,
+    rpc: DataRpc<A, R>,
+    peer: Peer,
+    facts: { readonly effect: 'none' | 'unknown'; readonly local: boolean; readonly reason?: string },
+  ): RpcError {
+    return new RpcError(code, { ...facts, rpcName: rpc.name, address: peer.address })
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * What a gateway process counts (gateway.md 12): the Go proxy's names kept, our own with the prefix
+ * `gateway_`. Labels are bounded: a table's name becomes one only when it is mapped, and only up to
+ * a limit (O-1).
+ */
+import type { MetricCounter, MetricHistogram, Metrics } from '../cluster/runtime/metrics.ts'
+
+export interface DirectoryMetrics {
+  readonly coalescedLookups: MetricCounter
+  readonly zooKeeperReads: MetricCounter
+  readonly missedWatches: MetricCounter
+  readonly sessionsExpired: MetricCounter
+  /** Tables whose node holds no valid mapping now. */
+  readonly invalid: { readonly set: (table: string, isInvalid: boolean) => void }
+}
+
+export interface UpstreamMetrics {
+  readonly asked: MetricCounter
+  readonly failed: MetricCounter
+  readonly forwardsFollowed: MetricCounter
+  readonly hedges: MetricCounter
+}
+
+export const results = [
+  'relayed',
+  'no-table',
+  'invalid-mapping',
+  'unavailable',
+  'unreadable',
+  'unknown-rpc',
+] as const
+export type Result = (typeof results)[number]
+
+export interface ServerMetrics {
+  readonly requests: Readonly<Record<Result, MetricCounter>>
+  readonly lookups: {
+    readonly hit: MetricCounter
+    readonly negative: MetricCounter
+    readonly miss: MetricCounter
+  }
+  readonly durationSeconds: MetricHistogram
+  readonly rejectedFrame: (reason: string) => void
+  readonly rejectedConnections: MetricCounter
+  readonly bytesIn: MetricCounter
+  readonly bytesOut: MetricCounter
+  readonly tableQueried: (table: string, isMapped: boolean) => void
+}
+
+export interface GatewayMetrics {
+  readonly directory: DirectoryMetrics
+  readonly upstream: UpstreamMetrics
+  readonly server: ServerMetrics
+}
+
+const TABLE_SERIES_MAX = 500
+const INVALID_SERIES_MAX = 500
+const durationBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8]
+
+export function gatewayMetrics(metrics: Metrics): GatewayMetrics {
+  return {
+    directory: directoryMetrics(metrics),
+    upstream: upstreamMetrics(metrics),
+    server: serverMetrics(metrics),
+  }
+}
+
+function directoryMetrics(metrics: Metrics): DirectoryMetrics {
+  const invalid = new Set<string>()
+  metrics.gauge('mapping_invalid', 'Tables whose mapping node holds no valid value', () =>
+    [...invalid].slice(0, INVALID_SERIES_MAX).map((table) => ({ labels: { table }, value: 1 })),
+  )
+  const counter = (name: string, help: string): MetricCounter =>
+    metrics.counter(`gateway_${name}`, help)
+  return {
+    coalescedLookups: counter('route_lookups_coalesced_total', 'Lookups that joined a running read'),
+    zooKeeperReads: counter('zk_reads_total', 'Reads of mapping nodes'),
+    missedWatches: counter('zk_missed_watch_total', 'Changes found without a watch event'),
+    sessionsExpired: counter('zk_session_expired_total', 'ZooKeeper sessions lost'),
+    invalid: {
+      set: (table, isInvalid) => {
+        if (isInvalid) invalid.add(table)
+        else invalid.delete(table)
+      },
+    },
+  }
+}
+
+function upstreamMetrics(metrics: Metrics): UpstreamMetrics {
+  return {
+    asked: metrics.counter('gateway_meta_requests_total', 'Queries sent to meta servers'),
+    failed: metrics.counter('gateway_meta_failures_total', 'Queries lost with their connection'),
+    forwardsFollowed: metrics.counter(
+      'gateway_meta_forward_followed_total',
+      'Forwards to another meta server that were followed',
+    ),
+    hedges: metrics.counter(
+      'gateway_meta_hedges_total',
+      'Queries repeated at the other metas because the first one was silent',
+    ),
+  }
+}
+
+function serverMetrics(metrics: Metrics): ServerMetrics {
+  const requests = Object.fromEntries(
+    results.map((result) => [
+      result,
+      metrics.counter('gateway_requests_total', 'Requests answered, by result', { result }),
+    ]),
+  ) as Record<Result, MetricCounter>
+  const lookup = (result: string): MetricCounter =>
+    metrics.counter('gateway_route_lookups_total', 'Route lookups, by result', { result })
+  const tables = new Map<string, MetricCounter>()
+  const ofTable = (table: string): MetricCounter => {
+    let counter = tables.get(table)
+    if (counter === undefined) {
+      const label = tables.size < TABLE_SERIES_MAX ? table : '__other__'
+      counter = metrics.counter('client_query_config_count', 'Configuration queries, by table', {
+        table: label,
+      })
+      if (label === table) tables.set(table, counter)
+    }
+    return counter
+  }
+  const unknown = ofTable('__unknown__')
+  return {
+    requests,
+    lookups: { hit: lookup('hit'), negative: lookup('negative'), miss: lookup('miss') },
+    durationSeconds: metrics.histogram(
+      'gateway_request_duration_seconds',
+      'From a whole request to its answer',
+      durationBuckets,
+    ),
+    rejectedFrame: (reason) =>
+      metrics
+        .counter('gateway_frames_rejected_total', 'Broken frames, by reason', { reason })
+        .add(),
+    rejectedConnections: metrics.counter(
+      'gateway_connections_rejected_total',
+      'Connections over the limit',
+    ),
+    bytesIn: metrics.counter('gateway_received_bytes_total', 'Bytes from clients'),
+    bytesOut: metrics.counter('gateway_sent_bytes_total', 'Bytes to clients'),
+    tableQueried: (table, isMapped) => (isMapped ? ofTable(table) : unknown).add(),
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * Reading a configuration query to its last byte before anything is forwarded (gateway.md W-9): an
+ * original meta server aborts on a cut or oversized field. The form that every client sends is
+ * recognised in place; any other goes through the full decoder. Pure.
+ *
+ *     0c 0001  0b 0001 i32 length, name  0f 0002 08 i32 count, i32 …  00  00
+ */
+import { BinaryReader } from '../cluster/protocol/binary.ts'
+import { QueryCfgRequest } from '../cluster/protocol/layer2.ts'
+import { ProtocolError, ThriftType } from '../cluster/protocol/schema.ts'
+
+const NAME_AT = 10
+/** Behind the name: list header (8 bytes), its elements, and two STOP bytes. */
+const TAIL_BYTES = 10
+
+/** The table asked for; undefined when the bytes are no well-formed query. */
+export function readQuery(argument: Buffer): string | undefined {
+  return scan(argument) ?? decode(argument)
+}
+
+function scan(bytes: Buffer): string | undefined {
+  const length = bytes.length
+  if (length < NAME_AT + TAIL_BYTES) return undefined
+  const isHead = bytes.readUInt32BE(0) === 0x0c00010b && bytes.readUInt16BE(4) === 1
+  if (!isHead) return undefined
+  const nameBytes = bytes.readUInt32BE(6)
+  const listAt = NAME_AT + nameBytes
+  if (listAt > length - TAIL_BYTES) return undefined
+  const isList = bytes.readUInt32BE(listAt) === 0x0f000208
+  const count = bytes.readUInt32BE(listAt + 4)
+  if (!isList || listAt + 8 + 4 * count + 2 !== length) return undefined
+  if (bytes[length - 1] !== ThriftType.STOP || bytes[length - 2] !== ThriftType.STOP)
+    return undefined
+  return bytes.toString('utf8', NAME_AT, listAt)
+}
+
+function decode(bytes: Buffer): string | undefined {
+  const reader = new BinaryReader(bytes)
+  try {
+    // The id of the argument's field is ignored, as upstream does; native peers write 0.
+    if (reader.readFieldBegin() !== ThriftType.STRUCT) return undefined
+    const query = QueryCfgRequest.read(reader)
+    if (reader.undecoded || reader.readFieldBegin() !== ThriftType.STOP) return undefined
+    return reader.remaining === 0 ? query.appName : undefined
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error
+    return undefined
+  }
+}

@@ -1,0 +1,219 @@
+/** The contract of clock, timers and network (`cluster/runtime/runtime.ts`) on both runtimes. */
+import t from 'tap'
+import type { RuntimeError, Socket, SocketHandlers } from '../../cluster/runtime/runtime.ts'
+import { subjects, type Subject } from './runtime-subjects.ts'
+
+/** Collects what happens on a socket and lets a test wait for it. */
+class Peer {
+  readonly events: string[] = []
+  received = Buffer.alloc(0)
+  cause: RuntimeError | undefined
+  #changed: (() => void)[] = []
+
+  handlers(): SocketHandlers {
+    return {
+      onConnect: () => this.#add('connect'),
+      onData: (chunk) => {
+        this.received = Buffer.concat([this.received, chunk])
+        this.#wake()
+      },
+      onEnd: () => this.#add('end'),
+      onDrain: () => this.#add('drain'),
+      onClose: (cause) => {
+        this.cause = cause
+        this.#add('close')
+      },
+    }
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>((resolve) => this.#changed.push(resolve))
+  }
+
+  #add(event: string): void {
+    this.events.push(event)
+    this.#wake()
+  }
+
+  #wake(): void {
+    for (const wake of this.#changed.splice(0)) wake()
+  }
+}
+
+async function connected(subject: Subject) {
+  const server = new Peer()
+  const client = new Peer()
+  const accepted: Socket[] = []
+  const { network } = subject.runtime
+  const listener = await network.listen({ host: subject.host, port: 0 }, (socket) => {
+    accepted.push(socket)
+    return server.handlers()
+  })
+  const at = { host: subject.host, port: listener.port, timeoutMs: 5000 }
+  const socket = network.connect(at, client.handlers())
+  await client.until(() => client.events.includes('connect'))
+  const wait = (): boolean => accepted.length > 0
+  while (!wait()) await new Promise<void>((resolve) => subject.runtime.timers.soon(resolve))
+  const [other] = accepted
+  if (other === undefined) throw new Error('nothing was accepted')
+  return { server, client, socket, other, listener }
+}
+
+for (const kind of subjects)
+  void t.test(kind.name, async (t) => {
+    await t.test('a timer runs once, not before its time, and not after cancel', async (t) => {
+      await kind.run(async ({ runtime }) => {
+        const { clock, timers } = runtime
+        const startedMs = clock.monotonicMs()
+        let cancelledRan = false
+        timers.after(1, () => (cancelledRan = true)).cancel()
+        const ranAtMs = await new Promise<number>((resolve) => {
+          timers.after(12.5, () => resolve(clock.monotonicMs()))
+        })
+        t.ok(ranAtMs - startedMs >= 12.5)
+        t.notOk(cancelledRan)
+        t.ok(Number.isInteger(clock.wallMs()))
+      })
+    })
+
+    await t.test('soon runs in a later turn, behind promise continuations', async (t) => {
+      await kind.run(async ({ runtime }) => {
+        const order: string[] = []
+        await new Promise<void>((resolve) => {
+          runtime.timers.soon(() => {
+            order.push('soon')
+            resolve()
+          })
+          void Promise.resolve().then(() => order.push('promise'))
+          order.push('call')
+        })
+        t.same(order, ['call', 'promise', 'soon'])
+      })
+    })
+
+    await t.test('randomness stays in its bounds', async (t) => {
+      await kind.run(async ({ runtime: { random } }) => {
+        for (let i = 0; i < 1000; i++) {
+          const [float, below] = [random.float(), random.below(3)]
+          if (!(float >= 0 && float < 1) || ![0, 1, 2].includes(below)) t.fail('out of bounds')
+        }
+        t.equal(random.bytes(17).length, 17)
+      })
+    })
+
+    await t.test('bytes arrive whole and in order in both directions', async (t) => {
+      await kind.run(async (subject) => {
+        const { server, client, socket, other, listener } = await connected(subject)
+        const sent = Array.from({ length: 200 }, (_, i) => Buffer.alloc(1 + ((i * 37) % 900), i))
+        for (const bytes of sent) {
+          socket.write(bytes)
+          other.write(bytes)
+        }
+        const whole = Buffer.concat(sent)
+        await server.until(() => server.received.length >= whole.length)
+        await client.until(() => client.received.length >= whole.length)
+        t.ok(server.received.equals(whole))
+        t.ok(client.received.equals(whole))
+        t.equal(other.remoteAddress, socket.localAddress)
+        t.equal(socket.remoteAddress, `${subject.host}:${listener.port}`)
+        socket.destroy()
+        await client.until(() => client.events.includes('close'))
+        t.equal(client.cause, undefined)
+        other.destroy()
+        await server.until(() => server.events.includes('close'))
+        await listener.close()
+      })
+    })
+
+    await t.test('a half close lets the other side go on writing', async (t) => {
+      await kind.run(async (subject) => {
+        const { server, client, socket, other, listener } = await connected(subject)
+        socket.write(Buffer.from('question'))
+        socket.end()
+        await server.until(() => server.events.includes('end'))
+        t.equal(server.received.toString(), 'question')
+        other.write(Buffer.from('answer'))
+        other.end()
+        await client.until(() => client.events.includes('close'))
+        await server.until(() => server.events.includes('close'))
+        t.equal(client.received.toString(), 'answer')
+        t.same(client.events, ['connect', 'end', 'close'])
+        t.same(server.events, ['end', 'close'])
+        await listener.close()
+      })
+    })
+
+    await t.test('a slow reader stops the writer, which hears when to go on', async (t) => {
+      await kind.run(async (subject) => {
+        const { server, client, socket, other, listener } = await connected(subject)
+        other.pause()
+        const block = Buffer.alloc(64 * 1024, 1)
+        let written = 0
+        // More than any kernel buffers on loopback.
+        while (socket.write(block) || written < 512) written++
+        t.ok(socket.bufferedBytes() > 0)
+        const total = (written + 1) * block.length
+        t.ok(server.received.length < total)
+        other.resume()
+        await client.until(() => client.events.includes('drain'))
+        await server.until(() => server.received.length === total)
+        t.equal(socket.bufferedBytes(), 0)
+        socket.destroy()
+        other.destroy()
+        await server.until(() => server.events.includes('close'))
+        await client.until(() => client.events.includes('close'))
+        await listener.close()
+      })
+    })
+
+    await t.test('refused and unknown addresses arrive as onClose with a cause', async (t) => {
+      await kind.run(async (subject) => {
+        const { runtime, host } = subject
+        const { listener, socket, other, client, server } = await connected(subject)
+        await listener.close()
+        socket.destroy()
+        other.destroy()
+        await client.until(() => client.events.includes('close'))
+        await server.until(() => server.events.includes('close'))
+        const refused = new Peer()
+        const to = { host, port: listener.port, timeoutMs: 5000 }
+        runtime.network.connect(to, refused.handlers())
+        t.same(refused.events, [], 'not from inside the call')
+        await refused.until(() => refused.events.includes('close'))
+        t.equal(refused.cause?.code, 'ECONNREFUSED')
+        t.same(refused.events, ['close'])
+        await t.rejects(runtime.network.resolve('no-such-host.invalid'), { code: 'ENOTFOUND' })
+        t.same(await runtime.network.resolve(host), [host])
+      })
+    })
+
+    await t.test('a port in use is refused, a closed listener frees it', async (t) => {
+      await kind.run(async ({ runtime, host }) => {
+        const nobody = (): never => t.fail('nobody connects') as never
+        const first = await runtime.network.listen({ host, port: 0 }, nobody)
+        t.ok(first.port > 0)
+        const again = { host, port: first.port }
+        await t.rejects(runtime.network.listen(again, nobody), { code: 'EADDRINUSE' })
+        await first.close()
+        const second = await runtime.network.listen(again, nobody)
+        t.equal(second.port, first.port)
+        await second.close()
+      })
+    })
+
+    await t.test('destroy drops what is queued and is idempotent', async (t) => {
+      await kind.run(async (subject) => {
+        const { server, client, socket, other, listener } = await connected(subject)
+        socket.destroy()
+        socket.destroy()
+        socket.write(Buffer.from('too late'))
+        await client.until(() => client.events.includes('close'))
+        await server.until(() => server.events.length > 0)
+        other.destroy()
+        await server.until(() => server.events.includes('close'))
+        t.equal(server.received.length, 0)
+        t.equal(client.events.filter((event) => event === 'close').length, 1)
+        await listener.close()
+      })
+    })
+  })
