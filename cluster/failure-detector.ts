@@ -7,6 +7,7 @@
  * Why it is safe: a worker stops at the latest `leaseMs` after *sending* a beacon that a master
  * acknowledged, the master waits `graceMs` > `leaseMs` after *receiving* the last one.
  */
+import { type ConfigOf, duration, section } from './runtime/options.ts'
 
 export interface FailureDetectorTimes {
   readonly beaconMs: number
@@ -21,6 +22,19 @@ export const failureDetectorDefaults: FailureDetectorTimes = {
   checkMs: 500,
   leaseMs: 6000,
   graceMs: 7000,
+}
+
+/** The same as a section of a configuration, for both roles. Durations are milliseconds. */
+export const failureDetectorOptions = section('failure detector; equal on all servers', {
+  beacon: duration({ about: 'between two beacons', default: 1000, min: 5, max: 60_000 }),
+  check: duration({ about: 'between two checks', default: 500, min: 5, max: 60_000 }),
+  lease: duration({ about: 'a worker stops serving', default: 6000, min: 20, max: 600_000 }),
+  grace: duration({ about: 'a worker is declared dead', default: 7000, min: 20, max: 600_000 }),
+})
+
+export function timesOf(options: ConfigOf<typeof failureDetectorOptions>): FailureDetectorTimes {
+  const { beacon, check, lease, grace } = options
+  return { beaconMs: beacon, checkMs: check, leaseMs: lease, graceMs: grace }
 }
 
 /**

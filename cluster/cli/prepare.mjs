@@ -202,7 +202,7 @@ function buildMarkText() {
     }
   }
   for (const folder of sourceFolders) if (existsSync(folder)) walk(folder)
-  return lines.sort().join('\n')
+  return lines.toSorted().join('\n')
 }
 
 /** Outputs whose source is gone, so that no stale test or module runs. */

@@ -18,14 +18,21 @@ export interface CallOptions {
 export interface Budget {
   readonly deadline: Deadline
   readonly signal: AbortSignal | undefined
+  /** Fires when the client is closed. */
+  readonly closing: AbortSignal
 }
 
 /** Throws `PegasusError` for a timeout that is no positive number. */
-export function budgetOf(runtime: Runtime, options: CallOptions, defaultMs: number): Budget {
-  const timeoutMs = options.timeoutMs ?? defaultMs
+export function budgetOf(
+  runtime: Runtime,
+  options: CallOptions,
+  client: { readonly operationTimeoutMs: number; readonly closing: AbortSignal },
+): Budget {
+  const timeoutMs = options.timeoutMs ?? client.operationTimeoutMs
   if (!(timeoutMs > 0))
     throw new PegasusError('ERR_INVALID_PARAMETERS', `timeoutMs ${timeoutMs}, expected over 0`)
-  return { deadline: deadlineIn(runtime.clock, timeoutMs), signal: options.signal }
+  const deadline = deadlineIn(runtime.clock, timeoutMs)
+  return { deadline, signal: options.signal, closing: client.closing }
 }
 
 export interface FailureRule {
@@ -88,6 +95,7 @@ export async function callUntilDone<T>(
   let effect: Effect = 'none'
   for (let failures = 1; ; failures++) {
     if (budget.signal?.aborted === true) throw aborted(what, effect, budget.signal.reason)
+    if (budget.closing.aborted) throw closed(what, effect)
     const outcome = await attempt()
     if (outcome.done) return outcome.value
     const { error, again } = outcome
@@ -97,11 +105,14 @@ export async function callUntilDone<T>(
     if (leftMs < LAST_TRY_MS) throw timedOut(what, effect, error)
     const pauseMs = again === 'backoff' ? backoffMs(failures, runtime.random.float()) : again
     // Near the end the pauses shrink, so that the last word is not left to a long pause.
-    if (pauseMs > 0) await pause(runtime, Math.min(pauseMs, leftMs / 2), budget.signal)
+    if (pauseMs > 0) await pause(runtime, Math.min(pauseMs, leftMs / 2), budget)
   }
 }
 
-/** Settles as `promise` does, or rejects when the budget is used up; `promise` goes on then. */
+/**
+ * Settles as `promise` does, or rejects when the budget is used up, while `promise` goes on. It must
+ * end by itself when the client is closed.
+ */
 export function withinBudget<T>(
   runtime: Runtime,
   budget: Budget,
@@ -109,45 +120,38 @@ export function withinBudget<T>(
   promise: Promise<T>,
 ): Promise<T> {
   const { deadline, signal } = budget
-  if (signal?.aborted === true) return Promise.reject(aborted(what, 'none', signal.reason))
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      timer.cancel()
-      reject(aborted(what, 'none', signal?.reason))
-    }
-    const timer = runtime.timers.after(remainingMs(runtime.clock, deadline), () => {
-      signal?.removeEventListener('abort', onAbort)
-      reject(timedOut(what, 'none', undefined))
-    })
-    signal?.addEventListener('abort', onAbort)
     const release = (): void => {
       timer.cancel()
       signal?.removeEventListener('abort', onAbort)
     }
-    promise.then(
-      (value) => {
-        release()
-        resolve(value)
-      },
-      (error: unknown) => {
-        release()
-        reject(error instanceof Error ? error : new Error(String(error)))
-      },
-    )
+    const onAbort = (): void => {
+      release()
+      reject(aborted(what, 'none', signal?.reason))
+    }
+    const timer = runtime.timers.after(remainingMs(runtime.clock, deadline), () => {
+      release()
+      reject(timedOut(what, 'none', undefined))
+    })
+    signal?.addEventListener('abort', onAbort)
+    promise.finally(release).then(resolve, reject)
   })
 }
 
-/** Ends early, without an error, when the signal fires. */
-function pause(runtime: Runtime, pauseMs: number, signal: AbortSignal | undefined): Promise<void> {
+/** Ends early, without an error, when the caller gives up or the client is closed. */
+function pause(runtime: Runtime, pauseMs: number, budget: Budget): Promise<void> {
+  const { signal, closing } = budget
   return new Promise((resolve) => {
     const end = (): void => {
       timer.cancel()
       signal?.removeEventListener('abort', end)
+      closing.removeEventListener('abort', end)
       resolve()
     }
     // The caller awaits this call, and between two connections nothing else keeps the process.
     const timer = runtime.timers.after(pauseMs, end, { holdsProcess: true })
     signal?.addEventListener('abort', end)
+    closing.addEventListener('abort', end)
   })
 }
 
@@ -168,4 +172,8 @@ function timedOut(what: string, effect: Effect, cause: PegasusError | undefined)
 
 function aborted(what: string, effect: Effect, reason: unknown): PegasusError {
   return new PegasusError('ERR_ABORTED', `${what}: aborted`, { effect, cause: reason })
+}
+
+function closed(what: string, effect: Effect): PegasusError {
+  return new PegasusError('ERR_SESSION_RESET', `${what}: the client is closed`, { effect })
 }

@@ -62,7 +62,7 @@ export class MetaSession {
   /** The table's configuration. `err` is not a leader's trouble, but may be ERR_OBJECT_NOT_FOUND. */
   async queryConfiguration(tableName: string, budget: Budget): Promise<QueryCfgResponse> {
     const query = { appName: tableName, partitionIndices: [] }
-    return await this.call(Rpc.QUERY_PARTITION_CONFIG_BY_INDEX, query, budget, {
+    return this.call(Rpc.QUERY_PARTITION_CONFIG_BY_INDEX, query, budget, {
       changes: false,
       forwardOf: (response) => response.partitions[0]?.primary ?? '',
     })
@@ -80,13 +80,13 @@ export class MetaSession {
     options: MetaCallOptions<R>,
   ): Promise<R> {
     const progress: Progress = { misses: 0, hops: 0 }
-    return await callUntilDone(this.#runtime, budget, rpc.name, async () => {
+    return callUntilDone(this.#runtime, budget, rpc.name, async () => {
       if (this.#candidates.length === 0) {
         const failure = await this.#resolve(budget)
         if (failure !== undefined) return { done: false, error: failure, again: 'backoff' }
       }
       const target = this.#leader ?? this.#candidates[this.#cursor % this.#candidates.length] ?? ''
-      return await this.#ask(target, rpc, argument, budget, options, progress)
+      return this.#ask(target, rpc, argument, budget, options, progress)
     })
   }
 
@@ -140,12 +140,7 @@ export class MetaSession {
     return this.#missed(target, failure, progress)
   }
 
-  #forwarded(
-    target: string,
-    rpcName: string,
-    address: string,
-    progress: Progress,
-  ): Outcome<never> {
+  #forwarded(target: string, rpcName: string, address: string, progress: Progress): Outcome<never> {
     const error = answered(rpcName, target, 'ERR_FORWARD_TO_OTHERS')
     if (address === '' || address === target || progress.hops >= HOPS_MAX) {
       progress.hops = 0

@@ -76,7 +76,7 @@ export function filterOf(filter: KeyFilter | undefined): {
   if (filter === undefined) return { type: FilterType.FT_NO_FILTER, pattern: EMPTY }
   const type = filterTypes[filter.match]
   if (type === undefined)
-    throw invalidParameters(`filter ${String(filter.match)}, expected anywhere, prefix or postfix`)
+    throw invalidParameters(`filter ${filter.match}, expected anywhere, prefix or postfix`)
   return { type, pattern: bytesOf(filter.pattern, 'filter pattern') }
 }
 

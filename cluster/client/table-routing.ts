@@ -43,6 +43,7 @@ export class TableRouting {
   readonly #peers: Peers
   readonly #meta: MetaSession
   readonly #options: RoutingOptions
+  readonly #closing: AbortSignal
   #map: PartitionMap | undefined
   #refreshing: Promise<void> | undefined
   #refreshedAtMs = -Infinity
@@ -54,6 +55,7 @@ export class TableRouting {
       readonly peers: Peers
       readonly meta: MetaSession
       readonly options: RoutingOptions
+      readonly closing: AbortSignal
     },
   ) {
     this.name = name
@@ -61,6 +63,7 @@ export class TableRouting {
     this.#peers = parts.peers
     this.#meta = parts.meta
     this.#options = parts.options
+    this.#closing = parts.closing
   }
 
   /** `undefined` before `open` and after the table was found to be gone. */
@@ -70,7 +73,7 @@ export class TableRouting {
 
   /** Makes sure that a map is there. Rejects with `PegasusError` (ERR_OBJECT_NOT_FOUND and others). */
   async open(budget: Budget): Promise<PartitionMap> {
-    return await callUntilDone(this.#runtime, budget, `open table ${this.name}`, async () => {
+    return callUntilDone(this.#runtime, budget, `open table ${this.name}`, async () => {
       const failure = this.#map === undefined ? await this.#refresh(budget) : undefined
       if (this.#map !== undefined) return { done: true, value: this.#map }
       const error = failure ?? new PegasusError('ERR_INVALID_DATA', `no map of ${this.name}`)
@@ -92,7 +95,7 @@ export class TableRouting {
   ): Promise<T> {
     // Once for all attempts: the caller's buffers are not looked at again.
     const bytes = encodeArgument(rpc.argument, argument)
-    return await callUntilDone(this.#runtime, budget, `${rpc.name} on ${this.name}`, async () => {
+    return callUntilDone(this.#runtime, budget, `${rpc.name} on ${this.name}`, async () => {
       const map = this.#map
       if (map === undefined) {
         const failure = await this.#refresh(budget)
@@ -104,7 +107,7 @@ export class TableRouting {
         const failure = await this.#refresh(budget)
         return this.#unroutable(failure, `partition ${route.partitionIndex} has no primary`)
       }
-      return await this.#attempt(rpc, bytes, peer, route, budget, accept)
+      return this.#attempt(rpc, bytes, peer, route, budget, accept)
     })
   }
 
@@ -131,10 +134,10 @@ export class TableRouting {
       reply = await peer.callRaw(rpc.name, bytes, options)
     } catch (error) {
       if (!(error instanceof RpcError)) throw error
-      return await this.#failed(rpc, error, route, budget)
+      return this.#failed(rpc, error, route, budget)
     }
     if (reply.errorName !== 'ERR_OK')
-      return await this.#failed(rpc, this.#answered(rpc, reply.errorName, peer), route, budget)
+      return this.#failed(rpc, this.#answered(rpc, reply.errorName, peer), route, budget)
     let response: R
     try {
       response = decodeResult(rpc.result, reply.result)
@@ -142,9 +145,14 @@ export class TableRouting {
       if (!(error instanceof ProtocolError)) throw error
       const facts = { effect: 'unknown', local: true, reason: error.message } as const
       const unreadable = this.#rpcError('ERR_INVALID_DATA', rpc, peer, facts)
-      return await this.#failed(rpc, unreadable, route, budget)
+      return this.#failed(rpc, unreadable, route, budget)
     }
-    return { done: true, value: accept(response, route) }
+    try {
+      return { done: true, value: accept(response, route) }
+    } catch (error) {
+      if (!(error instanceof PegasusError)) throw error
+      return { done: false, error, again: 'no' }
+    }
   }
 
   async #failed<A, R>(
@@ -215,7 +223,8 @@ export class TableRouting {
 
   async #query(): Promise<void> {
     const deadline = deadlineIn(this.#runtime.clock, this.#options.queryTimeoutMs)
-    const response = await this.#meta.queryConfiguration(this.name, { deadline, signal: undefined })
+    const budget = { deadline, signal: undefined, closing: this.#closing }
+    const response = await this.#meta.queryConfiguration(this.name, budget)
     if (response.err !== 'ERR_OK') {
       if (response.err === 'ERR_OBJECT_NOT_FOUND') this.#map = undefined
       throw new PegasusError(codeOf(response.err), `table ${this.name}: ${response.err}`)
@@ -238,7 +247,11 @@ export class TableRouting {
     code: string,
     rpc: DataRpc<A, R>,
     peer: Peer,
-    facts: { readonly effect: 'none' | 'unknown'; readonly local: boolean; readonly reason?: string },
+    facts: {
+      readonly effect: 'none' | 'unknown'
+      readonly local: boolean
+      readonly reason?: string
+    },
   ): RpcError {
     return new RpcError(code, { ...facts, rpcName: rpc.name, address: peer.address })
   }

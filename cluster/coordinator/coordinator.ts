@@ -93,12 +93,18 @@ export interface Coordinator {
   readonly state: () => CoordinatorState
   /** The session time that the server granted; 0 before the first session. */
   readonly sessionTimeoutMs: () => number
-  /** Monotonic time of the last answer of the server: the age that self-fencing looks at. */
+  /**
+   * The age that self-fencing looks at: monotonic time at which the question was sent that the
+   * server answered last. The server has heard from this client at that time or later.
+   */
   readonly lastAnswerAtMs: () => number
   /** Counts sessions: 0 before the first, rises by one with each new session. */
   readonly sessionEpoch: () => number
   readonly onState: (listener: (state: CoordinatorState) => void) => () => void
-  /** Resolves to the path created (with the counter when sequential). Data up to 1 MiB. */
+  /**
+   * Resolves to the path created (with the counter when sequential). Path and data together up to
+   * 1 040 000 bytes: ZooKeeper refuses packets of 1 MiB.
+   */
   readonly create: (path: string, data: Buffer, options?: CreateOptions) => Promise<string>
   readonly get: (
     path: string,

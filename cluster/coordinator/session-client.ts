@@ -25,6 +25,7 @@ import type { Link, LinkHandlers, LinkReply, LinkRequest } from './link.ts'
 import { ClientWatches } from './client-watches.ts'
 import { isPath } from './tree.ts'
 import type { Runtime, Timer } from '../runtime/runtime.ts'
+import { Watchdog } from './watchdog.ts'
 
 export interface SessionClientOptions {
   /** The session time asked for; the service may grant another. */
@@ -39,8 +40,10 @@ export interface SessionClientOptions {
   readonly watchedPathBytesMax?: number
 }
 
-/** Data of one node or of one multi. */
-const dataBytesMax = 1024 * 1024
+/** Paths and data of one request; a packet of 1 MiB is refused by servers with all that is in it. */
+const requestBytesMax = 1_040_000
+/** What each operation of a multi adds to that. */
+const operationBytes = 100
 
 interface Pending {
   readonly request: LinkRequest
@@ -55,6 +58,7 @@ export class SessionClient implements Coordinator {
   readonly #open: (handlers: LinkHandlers) => Link
   readonly #listeners = new Set<(state: CoordinatorState) => void>()
   readonly #watches: ClientWatches
+  readonly #watchdog: Watchdog
   readonly #maxPending: number
   readonly #operationTimeoutMs: number
 
@@ -66,12 +70,10 @@ export class SessionClient implements Coordinator {
   #sessionId = 0n
   #timeoutMs = 0
   #epoch = 0
-  #lastAnswerAtMs: number
   #waiting: Pending[] = []
   #sent: Pending[] = []
   #unanswered = 0
   #deadlineTimer: Timer | undefined
-  #watchdogTimer: Timer | undefined
   #renewTimer: Timer | undefined
   #closing: Promise<void> | undefined
 
@@ -87,7 +89,13 @@ export class SessionClient implements Coordinator {
     this.#operationTimeoutMs =
       options.operationTimeoutMs ?? Math.ceil((options.sessionTimeoutMs * 2) / 3)
     this.#watches = new ClientWatches(options.watchedPathBytesMax ?? 16 * 1024 * 1024)
-    this.#lastAnswerAtMs = runtime.clock.monotonicMs()
+    this.#watchdog = new Watchdog(runtime, {
+      ask: () => this.#ask(),
+      onSilence: () => {
+        this.#onSilence()
+        this.#link?.reconnect()
+      },
+    })
     this.#openLink()
   }
 
@@ -100,7 +108,7 @@ export class SessionClient implements Coordinator {
   }
 
   lastAnswerAtMs(): number {
-    return this.#lastAnswerAtMs
+    return this.#watchdog.lastAnswerAtMs()
   }
 
   sessionEpoch(): number {
@@ -118,7 +126,7 @@ export class SessionClient implements Coordinator {
     const { ephemeral = false, sequential = false } = options
     const reply = await this.#request(
       { type: 'create', path, data, ephemeral, sequential },
-      isPath(path) ? data.length : 'bad-arguments',
+      isPath(path) ? data.length + path.length : 'bad-arguments',
     )
     return reply.path ?? path
   }
@@ -150,7 +158,7 @@ export class SessionClient implements Coordinator {
   }
 
   async set(path: string, data: Buffer, version = -1): Promise<NodeStat> {
-    const problem = isPath(path) ? data.length : 'bad-arguments'
+    const problem = isPath(path) ? data.length + path.length : 'bad-arguments'
     const reply = await this.#request({ type: 'set', path, data, version }, problem)
     if (reply.stat === undefined) throw new CoordinatorError('connection-loss', 'set', path)
     return reply.stat
@@ -162,13 +170,14 @@ export class SessionClient implements Coordinator {
   }
 
   async multi(operations: readonly CoordinatorOperation[]): Promise<void> {
-    const path = operations[0]?.path ?? '/'
+    const [first] = operations
+    if (first === undefined) return
     let sizeBytes = 0
-    for (const operation of operations)
-      sizeBytes += operation.path.length + ('data' in operation ? operation.data.length : 0)
-    const valid = operations.every((operation) => isPath(operation.path))
-    if (operations.length === 0) return
-    await this.#request({ type: 'multi', path, operations }, valid ? sizeBytes : 'bad-arguments')
+    for (const one of operations)
+      sizeBytes += operationBytes + one.path.length + ('data' in one ? one.data.length : 0)
+    const isValid = operations.every((operation) => isPath(operation.path))
+    const request = { type: 'multi', path: first.path, operations } as const
+    await this.#request(request, isValid ? sizeBytes : 'bad-arguments')
   }
 
   async sync(path: string): Promise<void> {
@@ -216,7 +225,7 @@ export class SessionClient implements Coordinator {
   }
 
   #refusal(sizeBytes: number): CoordinatorErrorCode | undefined {
-    if (sizeBytes > dataBytesMax) return 'too-large'
+    if (sizeBytes > requestBytesMax) return 'too-large'
     if (this.#state === 'closed') return 'closed'
     if (this.#state === 'expired')
       return this.#options.onExpiry === 'end' ? 'session-expired' : 'not-connected'
@@ -240,7 +249,7 @@ export class SessionClient implements Coordinator {
     link.send(pending.request, (reply) => {
       if (connection !== this.#connectionNumber) return
       this.#unanswered -= 1
-      this.#lastAnswerAtMs = Math.max(this.#lastAnswerAtMs, pending.sentAtMs)
+      this.#watchdog.answered(pending.sentAtMs)
       // Those that have timed out in front of it are settled already.
       if (this.#sent[0] === pending) this.#sent.shift()
       pending.settle?.(reply)
@@ -288,7 +297,7 @@ export class SessionClient implements Coordinator {
         if (sessionId !== this.#sessionId) this.#epoch += 1
         this.#sessionId = sessionId
         this.#setState('connected')
-        this.#armWatchdog(0)
+        this.#watchdog.start(timeoutMs)
         for (const pending of this.#waiting.splice(0)) this.#send(pending)
         this.#armDeadline()
       },
@@ -303,7 +312,7 @@ export class SessionClient implements Coordinator {
   /** The connection broke or nothing is answered: what was sent has an unknown outcome. */
   #onSilence(): void {
     this.#connectionNumber += 1
-    this.#watchdogTimer?.cancel()
+    this.#watchdog.stop()
     if (this.#state === 'connected') this.#setState('suspended')
     for (const { settle } of this.#sent.splice(0)) settle?.({ code: 'connection-loss' })
     this.#unanswered = 0
@@ -327,7 +336,7 @@ export class SessionClient implements Coordinator {
     this.#linkNumber += 1
     this.#connectionNumber += 1
     this.#link = undefined
-    this.#watchdogTimer?.cancel()
+    this.#watchdog.stop()
   }
 
   #failAll(code: CoordinatorErrorCode): void {
@@ -370,34 +379,12 @@ export class SessionClient implements Coordinator {
     }
   }
 
-  #armWatchdog(askedAtMs: number): void {
-    this.#watchdogTimer?.cancel()
+  #ask(): void {
     const nowMs = this.#runtime.clock.monotonicMs()
-    const silentAtMs = this.#lastAnswerAtMs + (this.#timeoutMs * 2) / 3
-    const askAtMs = Math.max(askedAtMs, this.#lastAnswerAtMs) + this.#timeoutMs / 3
-    const wakeAtMs = Math.min(silentAtMs, askAtMs)
-    this.#watchdogTimer = this.#runtime.timers.after(Math.max(1, wakeAtMs - nowMs), () => {
-      // After a pause of this process the answers may be here already, only not yet read.
-      this.#runtime.timers.soon(() => this.#watch(askedAtMs))
-    })
-  }
-
-  #watch(askedAtMs: number): void {
-    if (this.#state !== 'connected') return
-    const nowMs = this.#runtime.clock.monotonicMs()
-    if (nowMs - this.#lastAnswerAtMs >= (this.#timeoutMs * 2) / 3) {
-      this.#onSilence()
-      this.#link?.reconnect()
-      return
-    }
-    const due = nowMs - Math.max(askedAtMs, this.#lastAnswerAtMs) >= this.#timeoutMs / 3
-    if (due) {
-      const request = { type: 'exists', path: '/', watch: false } as const
-      const deadlineMs = nowMs + this.#operationTimeoutMs
-      this.#send({ request, deadlineMs, sentAtMs: nowMs, settle: () => {} })
-      this.#armDeadline()
-    }
-    this.#armWatchdog(due ? nowMs : askedAtMs)
+    const request = { type: 'exists', path: '/', watch: false } as const
+    const deadlineMs = nowMs + this.#operationTimeoutMs
+    this.#send({ request, deadlineMs, sentAtMs: nowMs, settle: () => undefined })
+    this.#armDeadline()
   }
 
   #setState(state: CoordinatorState): void {

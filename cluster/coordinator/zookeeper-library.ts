@@ -142,3 +142,21 @@ export function stringListBytes(texts: readonly string[]): Buffer {
   count.writeInt32BE(texts.length, 0)
   return Buffer.concat([count, ...texts.map(stringBytes)])
 }
+
+/** What one packet of watches may hold; servers refuse packets above 1 MiB. */
+const watchBatchBytes = 128 * 1024
+
+/** Paths in packets that servers take. */
+export function batches(paths: readonly string[]): string[][] {
+  const result: string[][] = []
+  let sizeBytes = watchBatchBytes
+  for (const path of paths) {
+    sizeBytes += 4 + Buffer.byteLength(path)
+    if (sizeBytes > watchBatchBytes) {
+      result.push([])
+      sizeBytes = 4 + Buffer.byteLength(path)
+    }
+    result.at(-1)?.push(path)
+  }
+  return result
+}

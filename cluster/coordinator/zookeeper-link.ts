@@ -8,19 +8,19 @@ import {
   ACL,
   createClient,
   CreateMode,
-  Exception,
   Id,
   Permission,
   State,
   type Client,
   type Stat,
 } from 'node-zookeeper-client'
-import type { CoordinatorErrorCode, CoordinatorOperation, NodeStat } from './coordinator.ts'
+import type { CoordinatorOperation } from './coordinator.ts'
 import type { Link, LinkHandlers, LinkReply, LinkRequest } from './link.ts'
 import type { Runtime, Timer } from '../runtime/runtime.ts'
-import type { TreeEvent } from './tree.ts'
+import { codeOf, eventTypes, statOf } from './zookeeper-answers.ts'
 import {
   AnswerFrames,
+  batches,
   closingState,
   connectionManagerOf,
   fixVersion,
@@ -43,8 +43,6 @@ export interface ZooKeeperLinkOptions {
   readonly creatorOnly: boolean
 }
 
-/** What one packet of watches may hold; servers refuse packets above 1 MiB. */
-const watchBatchBytes = 128 * 1024
 const backoffMsMin = 50
 const backoffMsMax = 1000
 const closeMsMax = 1000
@@ -337,27 +335,6 @@ class ZooKeeperLink implements Link {
   }
 }
 
-const eventTypes: Readonly<Record<number, TreeEvent['type']>> = {
-  1: 'created',
-  2: 'deleted',
-  3: 'changed',
-  4: 'children',
-}
-
-function batches(paths: readonly string[]): string[][] {
-  const result: string[][] = []
-  let sizeBytes = watchBatchBytes
-  for (const path of paths) {
-    sizeBytes += 4 + Buffer.byteLength(path)
-    if (sizeBytes > watchBatchBytes) {
-      result.push([])
-      sizeBytes = 4 + Buffer.byteLength(path)
-    }
-    result.at(-1)?.push(path)
-  }
-  return result
-}
-
 function createMode(options: {
   readonly ephemeral: boolean
   readonly sequential: boolean
@@ -365,40 +342,4 @@ function createMode(options: {
   if (options.ephemeral)
     return options.sequential ? CreateMode.EPHEMERAL_SEQUENTIAL : CreateMode.EPHEMERAL
   return options.sequential ? CreateMode.PERSISTENT_SEQUENTIAL : CreateMode.PERSISTENT
-}
-
-const codes: Readonly<Record<number, CoordinatorErrorCode>> = {
-  [Exception.CONNECTION_LOSS]: 'connection-loss',
-  [Exception.OPERATION_TIMEOUT]: 'timeout',
-  [Exception.BAD_ARGUMENTS]: 'bad-arguments',
-  [Exception.NO_NODE]: 'no-node',
-  [Exception.NO_AUTH]: 'no-auth',
-  [Exception.INVALID_ACL]: 'no-auth',
-  [Exception.AUTH_FAILED]: 'no-auth',
-  [Exception.BAD_VERSION]: 'bad-version',
-  [Exception.NO_CHILDREN_FOR_EPHEMERALS]: 'no-children-for-ephemerals',
-  [Exception.NODE_EXISTS]: 'node-exists',
-  [Exception.NOT_EMPTY]: 'not-empty',
-  [Exception.SESSION_EXPIRED]: 'session-expired',
-}
-
-/** A code without a name here leaves the outcome open. */
-function codeOf(error: unknown): CoordinatorErrorCode {
-  const code: unknown =
-    typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined
-  return (typeof code === 'number' ? codes[code] : undefined) ?? 'connection-loss'
-}
-
-function statOf(stat: Stat): NodeStat {
-  return {
-    version: stat.version,
-    childrenVersion: stat.cversion,
-    createdZxid: stat.czxid.readBigInt64BE(0),
-    modifiedZxid: stat.mzxid.readBigInt64BE(0),
-    createdWallMs: Number(stat.ctime.readBigInt64BE(0)),
-    modifiedWallMs: Number(stat.mtime.readBigInt64BE(0)),
-    ephemeralOwner: stat.ephemeralOwner.readBigInt64BE(0),
-    childrenCount: stat.numChildren,
-    dataSizeBytes: stat.dataLength,
-  }
 }

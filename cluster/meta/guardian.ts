@@ -138,8 +138,8 @@ function cureWithoutPrimary(
     return { health: proposal === undefined ? 'dead' : 'ill', proposal }
   }
   if (config.lastDrops.length === 0) {
-    const alive = [...state.nodes].filter(([, { alive }]) => alive).map(([node]) => node)
-    const node = leastLoaded(state, alive, app.info.appId, 'least-primaries')
+    const candidates = [...state.nodes.keys()].filter((node) => isAlive(state, node))
+    const node = leastLoaded(state, candidates, app.info.appId, 'least-primaries')
     return { health: 'ill', proposal: propose(ConfigType.CT_ASSIGN_PRIMARY, node) }
   }
   const choice = chooseAmongLost(state, partition)

@@ -29,7 +29,7 @@ import {
   partitionPath,
   unlocked,
 } from './storage-tree.ts'
-import { createPartition, finishIfDone } from './tables.ts'
+import { createPartition } from './tables.ts'
 
 /** What was read below the cluster root. */
 export interface StoredTree {
@@ -72,7 +72,7 @@ function restoreApp(step: Step, { appId, text, partitions }: StoredApp): void {
   if (available) state.names.set(stored.appName, app)
   for (let index = 0; index < stored.partitionCount; index++)
     restorePartition(step, app, stored, index, partitions.get(index))
-  finishIfDone(step, app)
+  if (app.unfinished === 0) app.info = stored
 }
 
 function restorePartition(

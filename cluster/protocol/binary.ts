@@ -306,9 +306,11 @@ export class BinaryReader implements ProtocolReader {
         return this.#skipElements(this.readByte(), undefined, depth - 1)
       case ThriftType.MAP:
         return this.#skipElements(this.readByte(), this.readByte(), depth - 1)
-      default:
+      case ThriftType.STRUCT:
         // A struct may hide a bare string or integer (wire.md 6): nobody can tell where it ends.
         return false
+      default:
+        throw new ProtocolError(`field of unknown type ${type}`, this.#offset - this.#start)
     }
   }
 

@@ -1,18 +1,13 @@
 /**
  * A mutation: the unit that the members of a replica group agree on. Its bytes are those of
  * RPC_PREPARE (protocol/prepare.ts, replica-server.md 5.4) everywhere: on the wire, in answers to
- * learners, and in the log, where a record's body is
- *
- *     u64 incarnation, little endian | the mutation's bytes
- *
- * The incarnation names one life of the replica's data on this server: records of a history that
- * was thrown away never validate again (replica-server.md 8.5 and 10.6).
+ * learners, and as the body of its record in the log.
  */
 import { crc64 } from '../protocol/crc64.ts'
 import type { Gpid } from '../protocol/base.ts'
 import { type PreparedMutation, decodeMutation, encodeMutation } from '../protocol/prepare.ts'
 import { ProtocolError } from '../protocol/schema.ts'
-import type { LogRecord } from '../storage/mutation-log.ts'
+import type { LogRecord } from '../storage/log-record.ts'
 import { type CommittedUpdate, WRITE_EMPTY } from './app.ts'
 
 export interface MutationHead {
@@ -30,7 +25,6 @@ export interface Mutation extends MutationHead {
 }
 
 const HEADER_BYTES = 56
-const INCARNATION_BYTES = 8
 const SERIALIZATION_THRIFT_BINARY = 1
 const LOG_OFFSET_UNKNOWN = -1
 
@@ -122,24 +116,18 @@ export function decodeMutations(pid: Gpid, bytes: Buffer): Mutation[] {
   return out
 }
 
-export function toLogRecord(pid: Gpid, incarnation: bigint, mutation: Mutation): LogRecord {
-  const body = Buffer.allocUnsafe(INCARNATION_BYTES + mutation.bytes.length)
-  body.writeBigUInt64LE(incarnation, 0)
-  mutation.bytes.copy(body, INCARNATION_BYTES)
+export function toLogRecord(pid: Gpid, mutation: Mutation): LogRecord {
   return {
     gpid: pid,
     ballot: mutation.ballot,
     decree: mutation.decree,
     lastCommittedDecree: mutation.lastCommittedDecree,
     timestampUs: mutation.timestampUs,
-    body,
+    body: mutation.bytes,
   }
 }
 
-/** `undefined` for a record of another incarnation. Throws ProtocolError. */
-export function fromLogRecord(record: LogRecord, incarnation: bigint): Mutation | undefined {
-  if (record.body.length < INCARNATION_BYTES)
-    throw new ProtocolError(`log record with a body of ${record.body.length} bytes`)
-  if (record.body.readBigUInt64LE(0) !== incarnation) return undefined
-  return readMutation(record.gpid, record.body.subarray(INCARNATION_BYTES))
+/** Throws ProtocolError. */
+export function fromLogRecord(record: LogRecord): Mutation {
+  return readMutation(record.gpid, record.body)
 }

@@ -57,6 +57,8 @@ export type ReplicaEvent =
   | { readonly type: 'persisted'; readonly record: ReplicaRecord }
   /** Log, engine or record could not be written or read: the replica stops. */
   | { readonly type: 'storage-failed'; readonly reason: string }
+  /** The server closes this replica; the data stay. */
+  | { readonly type: 'close' }
   // from the meta server
   | { readonly type: 'connected' }
   | { readonly type: 'disconnected' }

@@ -341,6 +341,10 @@ export function fail(step: Step, kind: ReplicaAlarm, reason: string): void {
   alarm(step, kind, reason)
   trace(step, () => ({ type: 'failed', reason }))
   endRoles(step)
+  for (const token of state.learns.keys()) answer(step, token, { kind: 'silence' })
+  state.learns.clear()
+  for (const event of state.stash.splice(0))
+    if ('token' in event) answer(step, event.token, { kind: 'silence' })
   state.status = 'error'
   state.closed = true
   out.push({ type: 'close', reason })

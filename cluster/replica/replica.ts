@@ -44,6 +44,7 @@ import {
   type Step,
   answer,
   applyMore,
+  endRoles,
   fail,
   initialState,
   persist,
@@ -229,6 +230,8 @@ function dispatch(step: Step, event: ReplicaEvent): void {
       return onApplied(step, event)
     case 'persisted':
       return onPersisted(step, event.record)
+    case 'close':
+      return onClose(step)
     case 'storage-failed':
       return fail(step, 'storage-failed', event.reason)
     case 'timer':
@@ -295,6 +298,17 @@ function ignore(step: Step, event: ReplicaEvent): void {
   if ('token' in event) answer(step, event.token, { kind: 'silence' })
   if (event.type === 'write')
     step.out.push({ type: 'refuse', ids: [event.write.id], error: 'ERR_OBJECT_NOT_FOUND' })
+}
+
+function onClose(step: Step): void {
+  endRoles(step)
+  step.state.status = 'inactive'
+  step.state.transient = false
+  step.state.closed = true
+  for (const event of step.state.stash.splice(0)) ignore(step, event)
+  for (const token of step.state.learns.keys()) answer(step, token, { kind: 'silence' })
+  step.state.learns.clear()
+  trace(step, () => ({ type: 'closed', cleared: false }))
 }
 
 function onLogged(step: Step, event: ReplicaEvent & { type: 'logged' }): void {

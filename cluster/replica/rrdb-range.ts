@@ -26,9 +26,15 @@ export class RangeReader {
   #piece: readonly Entry[] = []
   #at = 0
   #ended = false
+  #hasRead = false
 
   constructor(iterator: EngineIterator) {
     this.#iterator = iterator
+  }
+
+  /** Whether a piece was fetched: time limits count from the second one, so that there is progress. */
+  get hasRead(): boolean {
+    return this.#hasRead
   }
 
   /** The next entry of the piece, `undefined` at its end: then `fill`. */
@@ -48,6 +54,7 @@ export class RangeReader {
     const entries = Math.max(1, Math.min(wanted, pieceEntriesMax))
     this.#piece = await this.#iterator.next(entries, pieceBytesMax)
     this.#at = 0
+    this.#hasRead = true
     this.#ended = this.#piece.length === 0
     return !this.#ended
   }

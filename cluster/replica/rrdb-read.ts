@@ -117,12 +117,11 @@ export async function sortkeyCount(
   let count = 0
   try {
     while (await reader.fill(Infinity)) {
-      if (scope.clock.monotonicMs() >= time.deadlineAtMs) {
-        count = -1
-        break
-      }
       for (let entry = reader.take(); entry !== undefined; entry = reader.take())
         if (liveRecord(entry[1], time.nowSeconds) !== undefined) count++
+      if (scope.clock.monotonicMs() < time.deadlineAtMs) continue
+      if (await reader.fill(1)) count = -1
+      break
     }
   } finally {
     await reader.close()
@@ -208,7 +207,7 @@ async function collectRange(
     while (kvs.length < pairsMax && bytes < bytesMax && looked < rangeLimits.multiGetRecordsMax) {
       let entry = reader.take()
       if (entry === undefined) {
-        if (scope.clock.monotonicMs() >= time.deadlineAtMs) break
+        if (reader.hasRead && scope.clock.monotonicMs() >= time.deadlineAtMs) break
         complete = !(await reader.fill(pairsMax + 1))
         entry = reader.take()
         if (entry === undefined) break

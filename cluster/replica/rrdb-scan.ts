@@ -132,7 +132,8 @@ async function collect(
   for (let looked = 0; count < pairsMax && looked < recordsMax; looked++) {
     let entry = reader.take()
     if (entry === undefined) {
-      if (scope.clock.monotonicMs() >= time.deadlineAtMs) return { kvs, count, end: 'late' }
+      if (reader.hasRead && scope.clock.monotonicMs() >= time.deadlineAtMs)
+        return { kvs, count, end: 'late' }
       if (!(await reader.fill(pairsMax - count + 1))) return { kvs, count, end: 'range' }
       entry = reader.take()
       if (entry === undefined) return { kvs, count, end: 'range' }

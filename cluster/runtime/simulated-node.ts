@@ -28,7 +28,7 @@ export class SimulatedCrash extends Error {
 /** How a process ended. `stopped` is a fault of the simulation, the others are its own doing. */
 export interface NodeExit {
   readonly atMs: number
-  readonly how: 'stopped' | 'crash' | 'uncaught'
+  readonly how: 'stopped' | 'crash' | 'uncaught' | 'start-failed'
   readonly message: string
   readonly error?: unknown
 }
@@ -174,6 +174,14 @@ export class SimulatedNode {
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
     this.#world.note(this.name, 'uncaught', error instanceof Error ? error.message : message)
     this.#endItself({ atMs: this.#world.nowMs(), how: 'uncaught', message, error })
+  }
+
+  /** The program's start was rejected: the process ends with exit code 1. */
+  startFailed(error: unknown): void {
+    if (error instanceof SimulatedCrash || !this.alive) return
+    const message = error instanceof Error ? error.message : String(error)
+    this.#world.note(this.name, 'start-failed', message)
+    this.#endItself({ atMs: this.#world.nowMs(), how: 'start-failed', message, error })
   }
 
   #endItself(exit: NodeExit): void {

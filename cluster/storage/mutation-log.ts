@@ -13,14 +13,15 @@
  */
 import type { Gpid } from '../protocol/base.ts'
 import { gpidText } from '../protocol/base.ts'
-import type { File, Runtime } from '../runtime/runtime.ts'
-import { LogIndex } from './log-index.ts'
+import type { Runtime } from '../runtime/runtime.ts'
+import { createSegment, makeDirectoryDurably } from './log-create.ts'
+import type { WritableSegment } from './log-create.ts'
 import { readRange } from './log-reader.ts'
 import { RECORD_HEADER_BYTES, recordKind, writeRecord } from './log-record.ts'
 import type { LogRecord, LoggedRecord } from './log-record.ts'
 import { endOffsetOf, replayLog } from './log-replay.ts'
 import type { LogSegment, RecordVisitor, ReplayedLog } from './log-replay.ts'
-import { MutationLogError, encodeSegmentHeader, segmentName } from './log-segment.ts'
+import { MutationLogError } from './log-segment.ts'
 
 export interface MutationLogOptions {
   /** Folder of the log alone. */
@@ -54,13 +55,6 @@ interface Waiting {
   readonly reject: (error: MutationLogError) => void
 }
 
-interface Current {
-  readonly file: File
-  readonly segment: LogSegment
-  /** Of the last record written. */
-  chain: number
-}
-
 export class MutationLog {
   readonly #runtime: Runtime
   readonly #options: Required<MutationLogOptions>
@@ -70,7 +64,7 @@ export class MutationLog {
   /** Highest decree ever logged, by replica: goes into the headers of new files. */
   readonly #highest = new Map<string, { readonly gpid: Gpid; decree: number }>()
   readonly #counters = { records: 0, groups: 0, bytes: 0, filesMade: 0, filesDeleted: 0 }
-  #current: Current
+  #current: WritableSegment
   #waiting: Waiting[] = []
   #waitingBytes = 0
   #running = false
@@ -89,7 +83,7 @@ export class MutationLog {
     onRecord: RecordVisitor,
   ): Promise<MutationLog> {
     const { directory } = options
-    await runtime.files.makeDirectory(directory)
+    await makeDirectoryDurably(runtime.files, directory)
     const replayed = await replayLog(runtime, directory, onRecord)
     const full = { ...defaults, ...options }
     const last = replayed.segments.at(-1)
@@ -111,7 +105,7 @@ export class MutationLog {
     runtime: Runtime,
     options: Required<MutationLogOptions>,
     { segments, closedInOrder }: ReplayedLog,
-    current: Current,
+    current: WritableSegment,
   ) {
     this.#runtime = runtime
     this.#options = options
@@ -159,7 +153,7 @@ export class MutationLog {
     for (const { decrees } of this.#segments) {
       const range = decrees.range(gpid)
       if (range === undefined) continue
-      all ??= { ...range }
+      all ??= { minDecree: range.minDecree, maxDecree: range.maxDecree }
       all.minDecree = Math.min(all.minDecree, range.minDecree)
       all.maxDecree = Math.max(all.maxDecree, range.maxDecree)
     }
@@ -201,7 +195,7 @@ export class MutationLog {
 
   /**
    * Deletes files from the old end as long as every replica in them either is gone or has its records
-   * in durable engine state (`durable` tells the decree; data-model: replica-server.md 9.4). Never
+   * in durable engine state (`durable` tells the decree, replica-server.md 9.4). Never
    * the current file, none that is being read, and not those within the reserve. Returns how many.
    */
   async collect(durable: (gpid: Gpid) => number | 'gone'): Promise<number> {
@@ -397,36 +391,4 @@ const closedMark: LogRecord = {
 
 function closedError(directory: string): MutationLogError {
   return new MutationLogError('closed', `mutation log ${directory} is closed`)
-}
-
-/** Header durable first, then the final name, then the name durable (L4). */
-async function createSegment(
-  runtime: Runtime,
-  directory: string,
-  place: Pick<LogSegment['header'], 'index' | 'startOffset' | 'decreesBefore'>,
-): Promise<Current> {
-  const { files } = runtime
-  const path = `${directory}/${segmentName(place.index)}`
-  const temporary = `${path}.tmp`
-  const header = { ...place, seed: runtime.random.below(2 ** 32) }
-  const bytes = encodeSegmentHeader(header)
-  await files.remove(temporary)
-  const unnamed = await files.open(temporary, 'create')
-  try {
-    await unnamed.write(0, [bytes])
-    await unnamed.sync()
-  } finally {
-    await unnamed.close()
-  }
-  await files.rename(temporary, path)
-  await files.syncDirectory(directory)
-  const segment: LogSegment = {
-    header,
-    headerBytes: bytes.length,
-    path,
-    decrees: new LogIndex(),
-    sizeBytes: bytes.length,
-    readers: 0,
-  }
-  return { file: await files.open(path, 'update'), segment, chain: header.seed }
 }

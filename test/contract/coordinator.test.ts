@@ -368,10 +368,10 @@ async function watchClaims({ connect, claim }: Context): Promise<void> {
 
 async function limitClaims({ harness, connect, claim }: Context): Promise<void> {
   await claim('data up to the limit passes, more is refused', async (t, zk, root) => {
-    const most = Buffer.alloc(1_000_000, 7)
+    const most = Buffer.alloc(1_039_900, 7)
     await zk.set(root, most)
     t.ok((await zk.get(root)).data.equals(most))
-    const more = Buffer.alloc(1_048_577)
+    const more = Buffer.alloc(1_040_001)
     t.equal(await codeOf(zk.set(root, more)), 'too-large')
     t.equal(await codeOf(zk.create(`${root}/b`, more)), 'too-large')
     const half = { type: 'set', path: root, data: Buffer.alloc(600_000) } as const

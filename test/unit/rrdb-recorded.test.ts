@@ -68,7 +68,8 @@ void t.test('recorded data requests are answered as the original does', async (t
   // Answered, where the original stays silent; finished, where it hands out context 0 (data-model.md 4).
   const ownAnswers = new Set(['put_internal_type', 'scanner_14', 'scanner_15'])
   for (const recorded of recordedAnswers()) {
-    const isData = recorded.to === 'primary' && (recorded.hex ?? '').slice(16, 28) === '4552525f4f4b'
+    const isData =
+      recorded.to === 'primary' && (recorded.hex ?? '').slice(16, 28) === '4552525f4f4b'
     if (!isData && !['clear_scanner', 'put_internal_type'].includes(recorded.name)) continue
     count++
     const difference = replay.difference(recorded, await answer(replay.request(recorded)))

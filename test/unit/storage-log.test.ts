@@ -80,6 +80,7 @@ class ByteFiles implements Files {
       .map((path) => path.slice(directory.length + 1))
       .toSorted()
   stat = async (path: string) => {
+    if (path === directory) return { kind: 'directory' as const, sizeBytes: 0 }
     const bytes = this.content.get(path)
     return bytes && { kind: 'file' as const, sizeBytes: bytes.length }
   }
@@ -192,8 +193,8 @@ void t.test('what was appended is replayed in order, over many files', async (t)
       await Promise.all(written.map((r) => log.append(r)))
       const again = await open(files, options)
       t.same(
-        again.replayed.map(({ offset, ...rest }) => rest),
-        written,
+        again.replayed,
+        written.map((r, i) => ({ ...r, offset: again.replayed[i]?.offset })),
       )
       const offsets = again.replayed.map(({ offset }) => offset)
       t.same(
@@ -321,7 +322,7 @@ void t.test('a log closed in order is wholly protected, and says so', async (t) 
 })
 
 void t.test('damage in a file that is not the last is refused', async (t) => {
-  const whole = await logOf([1, 1, 1, 1], { segmentBytes: 250 })
+  const whole = await logOf([1, 1, 1, 1], { segmentBytes: 200 })
   const paths = [...whole.content.keys()].toSorted()
   t.ok(paths.length >= 3)
   const bytes = bytesOf(whole, paths[1])
@@ -332,13 +333,13 @@ void t.test('damage in a file that is not the last is refused', async (t) => {
 })
 
 void t.test('a missing file between others is refused, with its name', async (t) => {
-  const whole = await logOf([1, 1, 1, 1], { segmentBytes: 250 })
+  const whole = await logOf([1, 1, 1, 1], { segmentBytes: 200 })
   whole.content.delete(`${directory}/0000000002.log`)
   await refuses(t, whole, 'corruption', /0000000002\.log is missing before 0000000003\.log/)
 })
 
 void t.test('files that are not each other’s successors are refused', async (t) => {
-  const whole = await logOf([1, 1, 1], { segmentBytes: 250 })
+  const whole = await logOf([1, 1, 1], { segmentBytes: 200 })
   const other = await logOf([3, 3, 3], { segmentBytes: 400 })
   const swapped = withFile(
     whole,
@@ -516,7 +517,7 @@ void t.test('a visitor that fails at replay fails the opening', async (t) => {
 })
 
 void t.test('on a simulated disk no power cut loses a settled record', async (t) => {
-  for (let seed = 1; seed <= 40; seed++) {
+  for (let seed = 1; seed <= 12; seed++) {
     const world = new SimulatedWorld({ seed })
     const node = world.node('server', { ip: '10.0.0.1' })
     const settled: number[] = []

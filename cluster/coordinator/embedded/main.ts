@@ -35,8 +35,8 @@ export const embeddedZooKeeperConfig = defineConfig('Embedded ZooKeeper server, 
 })
 
 /** `words`: the command line behind the command. Resolves to the exit code. */
-export async function main(words: readonly string[]): Promise<number> {
-  return await runServer({
+export function main(words: readonly string[]): Promise<number> {
+  return runServer({
     name: 'zookeeper',
     schema: embeddedZooKeeperConfig,
     words,

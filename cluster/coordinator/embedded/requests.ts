@@ -66,7 +66,10 @@ export function carryOut(
     case 'unknown':
       reply(ErrorNumber.UNIMPLEMENTED)
       return
-    default:
+    case 'exists':
+    case 'get':
+    case 'children':
+    case 'get-access':
       read(state, connection, request, reply)
   }
 }

@@ -207,29 +207,21 @@ class Server implements EmbeddedZooKeeper, ConnectionOwner {
     }
     live.lastHeardAtMs = this.#runtime.clock.monotonicMs()
     const zxid = state.zxid()
-    switch (request.type) {
-      case 'ping':
-        connection.send(zxid, encodeReply({ xid, zxid, error: ErrorNumber.OK }))
-        return
-      case 'auth':
-        if (request.scheme !== 'digest') {
-          connection.send(zxid, encodeReply({ xid, zxid, error: ErrorNumber.AUTH_FAILED }))
-          connection.finish()
-          return
-        }
+    if (request.type === 'ping')
+      connection.send(zxid, encodeReply({ xid, zxid, error: ErrorNumber.OK }))
+    else if (request.type === 'auth') {
+      const isKnown = request.scheme === 'digest'
+      const error = isKnown ? ErrorNumber.OK : ErrorNumber.AUTH_FAILED
+      if (isKnown)
         connection.identities = [...connection.identities, digestIdentity(request.credentials)]
-        connection.send(zxid, encodeReply({ xid, zxid, error: ErrorNumber.OK }))
-        return
-      case 'close-session': {
-        this.#endSession(connection.sessionId)
-        const ended = state.zxid()
-        connection.send(ended, encodeReply({ xid, zxid: ended, error: ErrorNumber.OK }))
-        connection.finish()
-        return
-      }
-      default:
-        carryOut(state, connection, xid, request, this.#wallMs())
-    }
+      connection.send(zxid, encodeReply({ xid, zxid, error }))
+      if (!isKnown) connection.finish()
+    } else if (request.type === 'close-session') {
+      this.#endSession(connection.sessionId)
+      const ended = state.zxid()
+      connection.send(ended, encodeReply({ xid, zxid: ended, error: ErrorNumber.OK }))
+      connection.finish()
+    } else carryOut(state, connection, xid, request, this.#wallMs())
   }
 
   onWord(word: string): string | undefined {

@@ -3,13 +3,16 @@
  * logs go. A transaction is durable when `onDurable` names its zxid or a later one; who answers a
  * client waits for that. Files in the data folder, named by hexadecimal zxid:
  *
- *   transactions-<first zxid>   header, then records {u32 length, u32 CRC-32 of body, body}
+ *   transactions-<first zxid>   header, then batches of records {u32 length, u32 CRC-32 of body,
+ *                               body}; header and batches are filled with zeros to whole sectors,
+ *                               so that no write touches a sector that holds something durable
  *   snapshot-<last zxid>        header, u32 CRC-32 of body, body
  *   header                      8 bytes magic, u32 format version (1)
  *
  * Recovery reads the newest snapshot and the logs behind it. A torn record at the very end was never
  * acknowledged and is cut off; damage anywhere else, and newer formats, are refused.
  */
+import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { File, Runtime } from '../../runtime/runtime.ts'
 import { Tree } from '../tree.ts'
@@ -20,6 +23,7 @@ const formatVersion = 1
 const logMagic = Buffer.from('MPXCOLOG')
 const snapshotMagic = Buffer.from('MPXCOSNP')
 const headerBytes = 12
+const sectorBytes = 512
 const recordBytesMax = 64 * 1024 * 1024
 const batchBytesMax = 4 * 1024 * 1024
 
@@ -97,9 +101,11 @@ export class TransactionLog {
     }
     const last = this.#queue.splice(0, taken).at(-1)
     if (last === undefined) return
+    const filledBytes = wholeSectors(sizeBytes)
+    chunks.push(Buffer.alloc(filledBytes - sizeBytes))
     await this.#file.write(this.#position, chunks)
     await this.#file.sync()
-    this.#position += sizeBytes
+    this.#position += filledBytes
     this.#lastZxid = last.zxid
     this.#options.onDurable(last.zxid)
     if (this.#position > this.#options.snapshotLogBytes && this.#snapshot === undefined)
@@ -146,6 +152,10 @@ interface OpenedFile {
 const logName = /^transactions-[0-9a-f]{16}$/
 const snapshotName = /^snapshot-[0-9a-f]{16}$/
 
+function wholeSectors(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / sectorBytes) * sectorBytes
+}
+
 function fileName(kind: 'transactions' | 'snapshot', zxid: bigint): string {
   return `${kind}-${zxid.toString(16).padStart(16, '0')}`
 }
@@ -160,7 +170,7 @@ export async function openTransactionLog(
 ): Promise<{ readonly log: TransactionLog; readonly recovered: Snapshot }> {
   const { files } = runtime
   const { directory } = options
-  await files.makeDirectory(directory)
+  await makeDirectory(files, directory)
   const names = await files.list(directory)
   const snapshot = await readSnapshot(
     files,
@@ -192,28 +202,37 @@ export async function openTransactionLog(
   return { log: new TransactionLog(files, options, opened), recovered }
 }
 
+/** A folder is only there after a power cut when its name in the folder above is durable. */
+async function makeDirectory(files: Files, directory: string): Promise<void> {
+  if ((await files.stat(directory)) !== undefined) return
+  const parent = dirname(directory)
+  if (parent !== directory) await makeDirectory(files, parent)
+  await files.makeDirectory(directory)
+  await files.syncDirectory(parent)
+}
+
 async function openTail(
   files: Files,
   directory: string,
   tail: { readonly path: string; readonly goodBytes: number } | undefined,
   lastZxid: bigint,
 ): Promise<OpenedFile> {
-  if (tail !== undefined && tail.goodBytes >= headerBytes) {
+  if (tail !== undefined && tail.goodBytes >= sectorBytes) {
     const file = await files.open(tail.path, 'update')
     await file.truncate(tail.goodBytes)
     await file.sync()
-    return { file, position: tail.goodBytes, lastZxid }
+    return { file, position: wholeSectors(tail.goodBytes), lastZxid }
   }
   if (tail !== undefined) await files.remove(tail.path)
-  return await createLog(files, directory, lastZxid)
+  return createLog(files, directory, lastZxid)
 }
 
 async function createLog(files: Files, directory: string, lastZxid: bigint): Promise<OpenedFile> {
   const file = await files.open(`${directory}/${fileName('transactions', lastZxid + 1n)}`, 'create')
-  await file.write(0, [header(logMagic)])
+  await file.write(0, [header(logMagic), Buffer.alloc(sectorBytes - headerBytes)])
   await file.sync()
   await files.syncDirectory(directory)
-  return { file, position: headerBytes, lastZxid }
+  return { file, position: sectorBytes, lastZxid }
 }
 
 function header(magic: Buffer): Buffer {
@@ -236,11 +255,15 @@ function checkHeader(path: string, bytes: Buffer, magic: Buffer): void {
 
 /** Returns how many bytes from the beginning are whole; 0 when not even the header is. */
 function readLog(path: string, bytes: Buffer, onTransaction: (t: Transaction) => void): number {
-  if (bytes.length < headerBytes) return 0
+  if (bytes.length < sectorBytes || isTornHeader(bytes)) return 0
   checkHeader(path, bytes, logMagic)
-  let offset = headerBytes
+  let offset = sectorBytes
   while (offset + 8 <= bytes.length) {
     const length = bytes.readUInt32BE(offset)
+    if (length === 0 && offset % sectorBytes !== 0) {
+      offset = wholeSectors(offset)
+      continue
+    }
     const end = offset + 8 + length
     if (length === 0 || length > recordBytesMax || end > bytes.length) break
     const body = bytes.subarray(offset + 8, end)
@@ -248,7 +271,12 @@ function readLog(path: string, bytes: Buffer, onTransaction: (t: Transaction) =>
     onTransaction(decodeTransaction(body))
     offset = end
   }
-  return offset
+  return Math.min(offset, bytes.length)
+}
+
+/** A file whose making was interrupted: its first sector was never made durable. */
+function isTornHeader(bytes: Buffer): boolean {
+  return bytes.length === sectorBytes && !bytes.subarray(0, 8).equals(logMagic)
 }
 
 function replay(transaction: Transaction, tree: Tree, sessions: Map<bigint, StoredSession>): void {

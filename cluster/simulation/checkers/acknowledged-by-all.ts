@@ -1,0 +1,44 @@
+/**
+ * When a primary acknowledges a write of decree d under ballot b, every member of configuration b
+ * holds d: logged it durably, or has it in its engine (replica-invariants.md I11, C2).
+ */
+import { entryOf, gpidText, type MakeChecker } from './checker.ts'
+
+interface Holding {
+  readonly logged: Set<number>
+  applied: number
+}
+
+export const acknowledgedByAll: MakeChecker = (report) => {
+  const members = new Map<string, readonly string[]>()
+  const holdings = new Map<string, Holding>()
+  return {
+    property: 'an acknowledged write is held by every member of its configuration',
+    observe: (trace) => {
+      const { event, node } = trace
+      const gpid = gpidText(trace)
+      const holdingOf = (member: string): Holding =>
+        entryOf(holdings, `${gpid} ${member}`, () => ({ logged: new Set(), applied: 0 }))
+      const { type } = event
+      if (type === 'configured' && event.status === 'primary' && !event.transient)
+        members.set(`${gpid} ${event.ballot}`, [event.primary, ...event.secondaries])
+      else if (type === 'logged') holdingOf(node).logged.add(event.decree)
+      else if (type === 'applied')
+        holdingOf(node).applied = Math.max(holdingOf(node).applied, event.decree)
+      else if (type === 'recovered') holdingOf(node).applied = event.applied
+      else if (type === 'wiped' || (type === 'closed' && event.cleared))
+        holdings.delete(`${gpid} ${node}`)
+      else if (type === 'write-acknowledged') {
+        const { ballot, decree } = event
+        for (const member of members.get(`${gpid} ${ballot}`) ?? []) {
+          const { logged, applied } = holdingOf(member)
+          if (!logged.has(decree) && applied < decree)
+            report(
+              `${gpid} decree ${decree} ballot ${ballot}: ` +
+                `${node} acknowledged, ${member} does not hold it`,
+            )
+        }
+      }
+    },
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * One client's connection (gateway.md 2.3, W-10 to W-16): bytes to requests, answers to bytes, and
+ * every limit on the way. It does not know what a request means: each one is handed to `onRequest`
+ * together with this connection, and must be answered exactly once with `answer` or `skip`.
+ *
+ *     open ── FIN or broken frame ──▶ finishing ── last answer sent ──▶ ended ──▶ closed
+ */
+import { FrameError, type RequestFrame, RequestFramer } from '../cluster/protocol/frame.ts'
+import type { Runtime, RuntimeError, Socket, SocketHandlers } from '../cluster/runtime/runtime.ts'
+
+export interface ConnectionLimits {
+  readonly maxBodyBytes: number
+  readonly maxMetaBytes: number
+  /** Requests of one connection being worked on. */
+  readonly maxInFlight: number
+  /** Unsent answers beyond this stop the reading. */
+  readonly maxUnsentBytes: number
+  /** Unsent answers beyond the limit for this long: the connection is reset. */
+  readonly slowReaderMs: number
+  /** A request that has begun must be complete within this time. */
+  readonly frameMs: number
+  /** How long a peer may take to close behind our FIN. */
+  readonly lingerMs: number
+}
+
+export interface ConnectionEvents {
+  readonly onRequest: (connection: ClientConnection, frame: RequestFrame) => void
+  readonly onBytes: (received: number, sent: number) => void
+  /** A short word for the metric. */
+  readonly onRejected: (reason: string) => void
+  readonly onClosed: (connection: ClientConnection) => void
+}
+
+export class ClientConnection {
+  readonly #runtime: Runtime
+  readonly #socket: Socket
+  readonly #limits: ConnectionLimits
+  readonly #events: ConnectionEvents
+  readonly #framer: RequestFramer
+  #state: 'open' | 'finishing' | 'ended' | 'closed' = 'open'
+  #inFlight = 0
+  #isPaused = false
+  #isReading = false
+  /** Monotonic times, 0 when the thing is not so. */
+  #frameSinceMs = 0
+  #slowSinceMs = 0
+  #endedAtMs = 0
+
+  constructor(
+    runtime: Runtime,
+    socket: Socket,
+    limits: ConnectionLimits,
+    events: ConnectionEvents,
+  ) {
+    this.#runtime = runtime
+    this.#socket = socket
+    this.#limits = limits
+    this.#events = events
+    this.#framer = new RequestFramer(limits)
+  }
+
+  get peer(): string {
+    return this.#socket.remoteAddress
+  }
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  handlers(): SocketHandlers {
+    return {
+      onData: (chunk) => this.#onData(chunk),
+      onEnd: () => this.finish(),
+      onDrain: () => this.#onDrain(),
+      onClose: (cause) => this.#onClose(cause),
+    }
+  }
+
+  /** The answer to one request, as bytes that belong to the socket from now on. */
+  answer(bytes: Buffer): void {
+    this.#inFlight--
+    if (this.#state === 'closed' || this.#state === 'ended') return
+    this.#events.onBytes(0, bytes.length)
+    this.#socket.write(bytes)
+    if (this.#socket.bufferedBytes() > this.#limits.maxUnsentBytes && this.#slowSinceMs === 0)
+      this.#slowSinceMs = this.#runtime.clock.monotonicMs()
+    this.#afterAnswer()
+  }
+
+  /** One request gets no answer: those that clients send without waiting for one. */
+  skip(): void {
+    this.#inFlight--
+    this.#afterAnswer()
+  }
+
+  /** No more requests are read; what is being worked on is answered, then the connection ends. */
+  finish(): void {
+    if (this.#state !== 'open') return
+    this.#state = 'finishing'
+    this.#afterAnswer()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  /** Looks at the clocks of this connection; called about once a second. */
+  checkTime(nowMs: number): void {
+    const { frameMs, slowReaderMs, lingerMs } = this.#limits
+    const isOver = (sinceMs: number, limitMs: number): boolean =>
+      sinceMs > 0 && nowMs - sinceMs > limitMs
+    if (isOver(this.#frameSinceMs, frameMs)) this.#reject('slow-frame')
+    else if (isOver(this.#slowSinceMs, slowReaderMs)) this.#reject('slow-reader')
+    else if (isOver(this.#endedAtMs, lingerMs)) this.#socket.destroy()
+  }
+
+  #reject(reason: string): void {
+    this.#events.onRejected(reason)
+    this.#socket.destroy()
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#state !== 'open') return
+    this.#events.onBytes(chunk.length, 0)
+    this.#framer.push(chunk)
+    this.#read()
+  }
+
+  /** Hands on whole requests as long as the limits allow, and sees to it that bytes flow or do not. */
+  #read(): void {
+    if (this.#isReading || this.#state !== 'open') return
+    this.#isReading = true
+    let isComplete = false
+    try {
+      while (this.#mayRead()) {
+        const frame = this.#framer.next()
+        if (frame === undefined) {
+          isComplete = true
+          break
+        }
+        this.#inFlight++
+        this.#events.onRequest(this, frame)
+      }
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error
+      this.#onBroken(error)
+    } finally {
+      this.#isReading = false
+    }
+    const isPartial = isComplete && this.#framer.pendingBytes > 0
+    if (!isPartial) this.#frameSinceMs = 0
+    else if (this.#frameSinceMs === 0) this.#frameSinceMs = this.#runtime.clock.monotonicMs()
+    if (this.#state === 'finishing') this.#afterAnswer()
+    this.#flow()
+  }
+
+  #mayRead(): boolean {
+    return (
+      this.#state === 'open' && this.#inFlight < this.#limits.maxInFlight && this.#slowSinceMs === 0
+    )
+  }
+
+  #flow(): void {
+    if (this.#state !== 'open') return
+    const mayRead = this.#mayRead()
+    if (mayRead === !this.#isPaused) return
+    this.#isPaused = !mayRead
+    if (mayRead) this.#socket.resume()
+    else this.#socket.pause()
+  }
+
+  /** Complete requests in front of the garbage are answered; nothing behind it is looked at. */
+  #onBroken(error: FrameError): void {
+    this.#events.onRejected(error.reason)
+    if (this.#inFlight === 0 && this.#socket.bufferedBytes() === 0) this.#socket.destroy()
+    else this.finish()
+  }
+
+  #afterAnswer(): void {
+    if (this.#state === 'finishing' && this.#inFlight === 0 && !this.#isReading) {
+      this.#state = 'ended'
+      this.#endedAtMs = this.#runtime.clock.monotonicMs()
+      // A paused socket would never see the peer's FIN.
+      if (this.#isPaused) this.#socket.resume()
+      this.#socket.end()
+      return
+    }
+    if (this.#isPaused || this.#framer.pendingBytes > 0) this.#read()
+  }
+
+  #onDrain(): void {
+    if (this.#socket.bufferedBytes() > this.#limits.maxUnsentBytes) return
+    this.#slowSinceMs = 0
+    this.#read()
+  }
+
+  #onClose(_cause: RuntimeError | undefined): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#events.onClosed(this)
+  }
+}

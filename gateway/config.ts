@@ -1,0 +1,173 @@
+/** Every option of a gateway process (gateway.md 11), with its default, range and a sentence. */
+import { type ConfigOf, defineConfig } from '../cluster/runtime/config.ts'
+import { choice, duration, integer, optional, section, size, text } from '../cluster/runtime/options.ts'
+
+const host = { pattern: /^[A-Za-z0-9._-]{1,253}$/, expected: 'a host name or an IPv4 address' }
+
+export const gatewayConfig = defineConfig('One gateway: the address of many clusters', {
+  rpc: section('Where clients connect', {
+    host: text({ about: 'Address to listen on', default: '0.0.0.0', ...host }),
+    port: integer({ about: 'Port of the Pegasus protocol', default: 34601, min: 0, max: 65535 }),
+  }),
+  http: section('Admin API, health and metrics', {
+    host: text({ about: 'Address to listen on', default: '127.0.0.1', ...host }),
+    port: integer({ about: 'Port', default: 34680, min: 0, max: 65535 }),
+  }),
+  zookeeper: section('Where the mapping is', {
+    servers: text({
+      about: 'HOST:PORT,HOST:PORT,… with an optional /chroot behind',
+      maxLength: 4096,
+      pattern: /^[A-Za-z0-9._-]+(:\d{1,5})?(,[A-Za-z0-9._-]+(:\d{1,5})?)*(\/[^\s]*)?$/,
+      expected: 'HOST:PORT,HOST:PORT,… with an optional /chroot behind',
+    }),
+    root: text({
+      about: 'Parent of the mapping nodes',
+      default: '/metaproxy/tables',
+      pattern: /^(\/[^/\s]+)+$/,
+      expected: 'a path such as /metaproxy/tables',
+    }),
+    sessionTimeoutMs: duration({
+      about: 'Session time asked for',
+      default: 10_000,
+      min: 2000,
+      max: 60_000,
+    }),
+    user: optional(text({ about: 'User of the digest authentication' })),
+    password: optional(text({ about: 'Password of the digest authentication' })),
+  }),
+  routing: section('Table → cluster', {
+    cache: integer({
+      about: 'Tables kept in memory',
+      default: 8192,
+      min: 1,
+      max: 1_000_000,
+      unit: 'tables',
+    }),
+    negativeCache: integer({
+      about: 'Unknown tables kept in memory',
+      default: 10_000,
+      min: 1,
+      max: 1_000_000,
+      unit: 'tables',
+    }),
+    negativeTtlMs: duration({
+      about: 'An unknown table is checked again after',
+      default: 60_000,
+      min: 100,
+      max: 3_600_000,
+    }),
+    lookupTimeoutMs: duration({
+      about: 'A first lookup that ZooKeeper leaves unanswered is given up after',
+      default: 900,
+      min: 10,
+      max: 10_000,
+    }),
+    reconcileIntervalMs: duration({
+      about: 'All cached tables are compared with their nodes every',
+      default: 300_000,
+      min: 100,
+      max: 86_400_000,
+    }),
+    writeForm: choice({
+      about: 'Form of the JSON in new mapping nodes',
+      of: ['both', 'rfc', 'go'],
+      default: 'both',
+    }),
+  }),
+  meta: section('Asking the meta servers of a cluster', {
+    connectTimeoutMs: duration({ about: 'Connecting', default: 1000, min: 10, max: 30_000 }),
+    hedgeMs: duration({
+      about: 'A leader silent for this long: the other metas are asked as well',
+      default: 200,
+      min: 10,
+      max: 10_000,
+    }),
+    silenceMs: duration({
+      about: 'Metas silent for this long are given up when nothing else is being tried',
+      default: 900,
+      min: 10,
+      max: 30_000,
+    }),
+    resolveMs: duration({
+      about: 'Host names are resolved again after',
+      default: 30_000,
+      min: 100,
+      max: 3_600_000,
+    }),
+  }),
+  limits: section('What one client may cost', {
+    bodyBytes: size({ about: 'Body of a request', default: 1 << 20, min: 1024, max: 64 << 20 }),
+    metaBytes: size({ about: 'Meta of a v1 header', default: 4096, min: 64, max: 1 << 20 }),
+    inFlight: integer({
+      about: 'Requests of one connection being worked on',
+      default: 256,
+      min: 1,
+      max: 65_536,
+    }),
+    unsentBytes: size({
+      about: 'Unsent answers of one connection that stop the reading',
+      default: 1 << 20,
+      min: 1024,
+      max: 1 << 30,
+    }),
+    slowReaderMs: duration({
+      about: 'A connection that does not take its answers is reset after',
+      default: 30_000,
+      min: 100,
+      max: 3_600_000,
+    }),
+    frameMs: duration({
+      about: 'A request that has begun must be complete within',
+      default: 10_000,
+      min: 100,
+      max: 3_600_000,
+    }),
+    connections: integer({
+      about: 'Connections of one worker process',
+      default: 50_000,
+      min: 1,
+      max: 1_000_000,
+    }),
+    connectionsPerSource: integer({
+      about: 'Connections of one worker process from one address',
+      default: 50_000,
+      min: 1,
+      max: 1_000_000,
+    }),
+  }),
+  requestTimeoutMs: duration({
+    about: 'Every query is answered within this time; below the 5 s of the Java client',
+    default: 4000,
+    min: 100,
+    max: 60_000,
+  }),
+  errors: section('Errors that the gateway itself answers', {
+    mode: choice({
+      about: 'Names of upstream, or those of the Go proxy',
+      of: ['pegasus', 'go-compat'],
+      default: 'pegasus',
+    }),
+  }),
+  workers: integer({
+    about: 'Processes that serve clients; with 1 the process itself does',
+    default: 1,
+    min: 1,
+    max: 64,
+    unit: 'processes',
+  }),
+  drainMs: duration({
+    about: 'At the end, connections are closed spread over this time',
+    default: 2000,
+    min: 0,
+    max: 60_000,
+  }),
+  log: section('Log', {
+    level: choice({
+      about: 'Lines below this level are left out',
+      of: ['debug', 'info', 'warn', 'error', 'silent'],
+      default: 'info',
+    }),
+  }),
+})
+
+export type GatewayConfig = ConfigOf<typeof gatewayConfig>

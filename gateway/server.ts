@@ -1,0 +1,299 @@
+/**
+ * The client side of the gateway: ends client connections, answers configuration queries by asking
+ * the metas of the table's cluster, and refuses everything else (gateway.md 2 and 6). What a meta
+ * answered goes out byte for byte except for the sequence id; every request gets an answer within
+ * its budget. Which cluster a table is on is the directory's matter, how to ask it the upstream's.
+ *
+ * No promise, timer or log line per query: one callback each, and clocks looked at in sweeps.
+ */
+import {
+  type ReplyFrame,
+  type RequestFrame,
+  encodeReply,
+  encodeResult,
+} from '../cluster/protocol/frame.ts'
+import { QueryCfgResponse } from '../cluster/protocol/layer2.ts'
+import { Rpc, rpcByName } from '../cluster/protocol/rpc-codes.ts'
+import { NegotiationStatus } from '../cluster/protocol/security.ts'
+import type { Listener, Runtime, Socket, SocketHandlers, Timer } from '../cluster/runtime/runtime.ts'
+import { ClientConnection, type ConnectionEvents, type ConnectionLimits } from './client-connection.ts'
+import type { Result, ServerMetrics } from './metrics.ts'
+import { readQuery } from './query.ts'
+import type { Lookup, TableDirectory } from './table-directory.ts'
+import type { Upstreams } from './upstream.ts'
+
+export interface ServerOptions {
+  readonly host: string
+  readonly port: number
+  readonly limits: ConnectionLimits
+  readonly maxConnections: number
+  readonly maxConnectionsPerSource: number
+  /** The outer bound of every answer; below the Java client's 5 s (W-7). */
+  readonly requestTimeoutMs: number
+  /** `go-compat`: the error names of the Go proxy (W-6). */
+  readonly errorsMode: 'pegasus' | 'go-compat'
+}
+
+const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
+const NEGOTIATION = Rpc.NEGOTIATION.name
+const CHECK_MS = 1000
+const IDLE_GROUP_MS = 600_000
+
+/** What the gateway itself answers to a query (W-3): is_stateful false, nothing in it but the error. */
+function ownAnswer(error: string): Buffer {
+  return encodeReply(
+    QUERY,
+    0,
+    'ERR_OK',
+    encodeResult(QueryCfgResponse, QueryCfgResponse.make({ err: error })),
+  )
+}
+
+function withSeqid(prepared: Buffer, seqidOffset: number, seqid: number): Buffer {
+  const bytes = Buffer.from(prepared)
+  bytes.writeInt32BE(seqid, seqidOffset)
+  return bytes
+}
+
+/** Behind total length, `ERR_OK` and the message's version and name. */
+const OWN_SEQID_AT = 4 + 4 + 6 + 4 + 4 + QUERY.length + 4
+
+export class GatewayServer {
+  readonly #runtime: Runtime
+  readonly #options: ServerOptions
+  readonly #directory: TableDirectory
+  readonly #upstreams: Upstreams
+  readonly #metrics: ServerMetrics
+  readonly #events: ConnectionEvents
+  readonly #connections = new Set<ClientConnection>()
+  readonly #perSource = new Map<string, number>()
+  readonly #answers: Readonly<Record<'missing' | 'invalid' | 'no-zookeeper' | 'no-meta', Buffer>>
+  #listener: Listener | undefined
+  #checkTimer: Timer | undefined
+  #inFlight = 0
+  #onIdle: (() => void) | undefined
+
+  constructor(
+    runtime: Runtime,
+    parts: {
+      readonly directory: TableDirectory
+      readonly upstreams: Upstreams
+      readonly metrics: ServerMetrics
+    },
+    options: ServerOptions,
+  ) {
+    this.#runtime = runtime
+    this.#options = options
+    this.#directory = parts.directory
+    this.#upstreams = parts.upstreams
+    this.#metrics = parts.metrics
+    const isGo = options.errorsMode === 'go-compat'
+    this.#answers = {
+      missing: ownAnswer('ERR_OBJECT_NOT_FOUND'),
+      invalid: ownAnswer('ERR_INVALID_DATA'),
+      'no-zookeeper': ownAnswer(isGo ? 'ERR_ZOOKEEPER_OPERATION' : 'ERR_SERVICE_NOT_ACTIVE'),
+      'no-meta': ownAnswer(isGo ? 'ERR_UNKNOWN' : 'ERR_SERVICE_NOT_ACTIVE'),
+    }
+    this.#events = {
+      onRequest: (connection, frame) => this.#onRequest(connection, frame),
+      onBytes: (received, sent) => {
+        this.#metrics.bytesIn.add(received)
+        this.#metrics.bytesOut.add(sent)
+      },
+      onRejected: (reason) => this.#metrics.rejectedFrame(reason),
+      onClosed: (connection) => this.#onClosed(connection),
+    }
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Rejects with a RuntimeError such as EADDRINUSE. */
+  async listen(): Promise<Listener> {
+    const { host, port } = this.#options
+    this.#listener = await this.#runtime.network.listen({ host, port }, (socket) =>
+      this.#accept(socket),
+    )
+    this.#scheduleCheck()
+    return this.#listener
+  }
+
+  /**
+   * Stops accepting, answers what is being worked on, and ends the connections, spread over
+   * `spreadMs` because clients connect again at once (L-3). What is left at the end is reset.
+   */
+  async drain(spreadMs: number): Promise<void> {
+    await this.#listener?.close()
+    const connections = [...this.#connections]
+    const pauseMs = spreadMs / Math.max(1, connections.length)
+    for (const connection of connections) {
+      connection.finish()
+      if (pauseMs >= 1) await this.#wait(pauseMs)
+    }
+    if (this.#connections.size > 0) {
+      const patience = this.#wait(this.#options.requestTimeoutMs)
+      const idle = new Promise<void>((resolve) => {
+        this.#onIdle = resolve
+      })
+      await Promise.race([idle, patience])
+    }
+    this.#checkTimer?.cancel()
+    for (const connection of this.#connections) connection.destroy()
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#runtime.timers.after(delayMs, resolve)
+    })
+  }
+
+  #scheduleCheck(): void {
+    this.#checkTimer = this.#runtime.timers.after(CHECK_MS, () => {
+      const nowMs = this.#runtime.clock.monotonicMs()
+      for (const connection of this.#connections) connection.checkTime(nowMs)
+      this.#upstreams.closeIdle(nowMs - IDLE_GROUP_MS)
+      this.#scheduleCheck()
+    })
+  }
+
+  #accept(socket: Socket): SocketHandlers {
+    const connection = new ClientConnection(
+      this.#runtime,
+      socket,
+      this.#options.limits,
+      this.#events,
+    )
+    const source = sourceOf(connection)
+    const fromSource = this.#perSource.get(source) ?? 0
+    const { maxConnections, maxConnectionsPerSource } = this.#options
+    if (this.#connections.size >= maxConnections || fromSource >= maxConnectionsPerSource) {
+      this.#metrics.rejectedConnections.add()
+      this.#runtime.timers.soon(() => socket.destroy())
+      return nothing
+    }
+    this.#connections.add(connection)
+    this.#perSource.set(source, fromSource + 1)
+    return connection.handlers()
+  }
+
+  #onClosed(connection: ClientConnection): void {
+    if (!this.#connections.delete(connection)) return
+    const source = sourceOf(connection)
+    const left = (this.#perSource.get(source) ?? 1) - 1
+    if (left > 0) this.#perSource.set(source, left)
+    else this.#perSource.delete(source)
+    if (this.#connections.size === 0) this.#onIdle?.()
+  }
+
+  #onRequest(connection: ClientConnection, frame: RequestFrame): void {
+    if (frame.name === QUERY) {
+      this.#onQuery(connection, frame)
+      return
+    }
+    this.#metrics.requests['unknown-rpc'].add()
+    if (frame.name === NEGOTIATION) {
+      // Nothing to negotiate: authentication is off.
+      const status = NegotiationStatus.SASL_AUTH_DISABLE
+      const result = encodeResult(
+        Rpc.NEGOTIATION.result,
+        Rpc.NEGOTIATION.result.make({ status }),
+      )
+      connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_OK', result))
+    } else if (rpcByName(frame.name)?.oneWay === true) {
+      // An answer to clear_scanner ends the connection of a Go client (wire.md 5).
+      connection.skip()
+    } else connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_HANDLER_NOT_FOUND', undefined))
+  }
+
+  #onQuery(connection: ClientConnection, frame: RequestFrame): void {
+    const table = readQuery(frame.argument)
+    if (table === undefined) {
+      this.#metrics.requests.unreadable.add()
+      connection.answer(encodeReply(QUERY, frame.seqid, 'ERR_INVALID_DATA', undefined))
+      return
+    }
+    const startedAtMs = this.#runtime.clock.monotonicMs()
+    const { clientTimeoutMs } = frame.header
+    const { requestTimeoutMs } = this.#options
+    const budgetMs =
+      clientTimeoutMs > 0 ? Math.min(clientTimeoutMs, requestTimeoutMs) : requestTimeoutMs
+    this.#inFlight++
+    const query = { connection, frame, startedAtMs, deadlineMs: startedAtMs + budgetMs }
+    const known = this.#directory.find(table)
+    if (known === undefined) {
+      this.#metrics.lookups.miss.add()
+      this.#directory.load(table, budgetMs, (lookup) => this.#onLookup(table, query, lookup))
+      return
+    }
+    if (known.kind === 'missing') this.#metrics.lookups.negative.add()
+    else this.#metrics.lookups.hit.add()
+    this.#onLookup(table, query, known)
+  }
+
+  #onLookup(table: string, query: ClientQuery, lookup: Lookup): void {
+    this.#metrics.tableQueried(table, lookup.kind === 'route')
+    switch (lookup.kind) {
+      case 'route':
+        this.#upstreams
+          .group(lookup.route)
+          .query(query.frame.argument, query.deadlineMs, (reply) => this.#relay(query, reply))
+        return
+      case 'missing':
+        this.#answerOwn(query, 'no-table', this.#answers.missing)
+        return
+      case 'invalid':
+        this.#answerOwn(query, 'invalid-mapping', this.#answers.invalid)
+        return
+      case 'unavailable':
+        this.#answerOwn(query, 'unavailable', this.#answers['no-zookeeper'])
+        return
+      default:
+        lookup satisfies never
+    }
+  }
+
+  /** The meta's bytes with the client's sequence id; they belong to this answer alone (W-1). */
+  #relay(query: ClientQuery, reply: ReplyFrame | undefined): void {
+    if (reply === undefined) {
+      this.#answerOwn(query, 'unavailable', this.#answers['no-meta'])
+      return
+    }
+    reply.bytes.writeInt32BE(query.frame.seqid, reply.seqidOffset)
+    this.#done(query, 'relayed', reply.bytes)
+  }
+
+  #answerOwn(query: ClientQuery, result: Result, prepared: Buffer): void {
+    this.#done(query, result, withSeqid(prepared, OWN_SEQID_AT, query.frame.seqid))
+  }
+
+  #done(query: ClientQuery, result: Result, bytes: Buffer): void {
+    this.#inFlight--
+    this.#metrics.requests[result].add()
+    const elapsedMs = this.#runtime.clock.monotonicMs() - query.startedAtMs
+    this.#metrics.durationSeconds.observe(elapsedMs / 1000)
+    query.connection.answer(bytes)
+  }
+}
+
+interface ClientQuery {
+  readonly connection: ClientConnection
+  readonly frame: RequestFrame
+  readonly startedAtMs: number
+  readonly deadlineMs: number
+}
+
+const nothing: SocketHandlers = {
+  onData: () => undefined,
+  onEnd: () => undefined,
+  onDrain: () => undefined,
+  onClose: () => undefined,
+}
+
+function sourceOf(connection: ClientConnection): string {
+  return connection.peer.replace(/:\d+$/, '')
+}
