@@ -150,8 +150,12 @@ export class ClientConnection {
     const isPartial = isComplete && this.#framer.pendingBytes > 0
     if (!isPartial) this.#frameSinceMs = 0
     else if (this.#frameSinceMs === 0) this.#frameSinceMs = this.#runtime.clock.monotonicMs()
+    this.#afterRead()
+  }
+
+  #afterRead(): void {
     if (this.#state === 'finishing') this.#afterAnswer()
-    this.#flow()
+    else this.#flow()
   }
 
   #mayRead(): boolean {

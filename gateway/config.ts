@@ -1,6 +1,14 @@
 /** Every option of a gateway process (gateway.md 11), with its default, range and a sentence. */
 import { type ConfigOf, defineConfig } from '../cluster/runtime/config.ts'
-import { choice, duration, integer, optional, section, size, text } from '../cluster/runtime/options.ts'
+import {
+  choice,
+  duration,
+  integer,
+  optional,
+  section,
+  size,
+  text,
+} from '../cluster/runtime/options.ts'
 
 const host = { pattern: /^[A-Za-z0-9._-]{1,253}$/, expected: 'a host name or an IPv4 address' }
 

@@ -10,7 +10,7 @@ import type { GatewayConfig } from './config.ts'
 import { gatewayMetrics } from './metrics.ts'
 import { GatewayServer } from './server.ts'
 import { TableDirectory } from './table-directory.ts'
-import { Upstreams } from './upstream.ts'
+import { Upstreams } from './upstreams.ts'
 
 export interface Gateway {
   readonly host: string

@@ -34,10 +34,12 @@ export interface FieldProblem {
 }
 
 export type Parsed<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly problem: FieldProblem }
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: FieldProblem }
 
-function bad(field: string, message: string): { readonly ok: false; readonly problem: FieldProblem } {
+function bad(
+  field: string,
+  message: string,
+): { readonly ok: false; readonly problem: FieldProblem } {
   return { ok: false, problem: { field, message } }
 }
 
@@ -57,7 +59,8 @@ export function metaAddress(text: string): string | undefined {
   if (host === '' || port < 1 || port > 65535) return undefined
   if (/^[\d.]+$/.test(host)) {
     const parts = host.split('.')
-    const isAddress = parts.length === 4 && parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) <= 255)
+    const isAddress =
+      parts.length === 4 && parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) <= 255)
     return isAddress ? trimmed : undefined
   }
   return host.split('.').every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$/.test(label))

@@ -72,7 +72,10 @@ function directoryMetrics(metrics: Metrics): DirectoryMetrics {
   const counter = (name: string, help: string): MetricCounter =>
     metrics.counter(`gateway_${name}`, help)
   return {
-    coalescedLookups: counter('route_lookups_coalesced_total', 'Lookups that joined a running read'),
+    coalescedLookups: counter(
+      'route_lookups_coalesced_total',
+      'Lookups that joined a running read',
+    ),
     zooKeeperReads: counter('zk_reads_total', 'Reads of mapping nodes'),
     missedWatches: counter('zk_missed_watch_total', 'Changes found without a watch event'),
     sessionsExpired: counter('zk_session_expired_total', 'ZooKeeper sessions lost'),

@@ -14,13 +14,24 @@ import {
 } from '../cluster/protocol/frame.ts'
 import { QueryCfgResponse } from '../cluster/protocol/layer2.ts'
 import { Rpc, rpcByName } from '../cluster/protocol/rpc-codes.ts'
-import { NegotiationStatus } from '../cluster/protocol/security.ts'
-import type { Listener, Runtime, Socket, SocketHandlers, Timer } from '../cluster/runtime/runtime.ts'
-import { ClientConnection, type ConnectionEvents, type ConnectionLimits } from './client-connection.ts'
+import { NegotiationResponse, NegotiationStatus } from '../cluster/protocol/security.ts'
+import type {
+  Listener,
+  Runtime,
+  Socket,
+  SocketHandlers,
+  Timer,
+} from '../cluster/runtime/runtime.ts'
+import {
+  ClientConnection,
+  type ConnectionEvents,
+  type ConnectionLimits,
+} from './client-connection.ts'
 import type { Result, ServerMetrics } from './metrics.ts'
 import { readQuery } from './query.ts'
-import type { Lookup, TableDirectory } from './table-directory.ts'
-import type { Upstreams } from './upstream.ts'
+import type { TableDirectory } from './table-directory.ts'
+import type { Lookup } from './table-entry.ts'
+import type { Upstreams } from './upstreams.ts'
 
 export interface ServerOptions {
   readonly host: string
@@ -199,15 +210,13 @@ export class GatewayServer {
     if (frame.name === NEGOTIATION) {
       // Nothing to negotiate: authentication is off.
       const status = NegotiationStatus.SASL_AUTH_DISABLE
-      const result = encodeResult(
-        Rpc.NEGOTIATION.result,
-        Rpc.NEGOTIATION.result.make({ status }),
-      )
+      const result = encodeResult(Rpc.NEGOTIATION.result, NegotiationResponse.make({ status }))
       connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_OK', result))
     } else if (rpcByName(frame.name)?.oneWay === true) {
       // An answer to clear_scanner ends the connection of a Go client (wire.md 5).
       connection.skip()
-    } else connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_HANDLER_NOT_FOUND', undefined))
+    } else
+      connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_HANDLER_NOT_FOUND', undefined))
   }
 
   #onQuery(connection: ClientConnection, frame: RequestFrame): void {

@@ -7,30 +7,19 @@
  * An entry's life: `loading` (somebody waits) → `route`, `missing` or `invalid`, and from there only
  * to another of these three; while it is read again the old answer stays.
  */
-import { type Coordinator, CoordinatorError, type NodeStat, type Watch } from '../cluster/coordinator/coordinator.ts'
+import {
+  type Coordinator,
+  CoordinatorError,
+  type NodeStat,
+  type WatchEvent,
+} from '../cluster/coordinator/coordinator.ts'
 import type { Log, Runtime, Timer } from '../cluster/runtime/runtime.ts'
 import { DeletionGuard } from './deletion-guard.ts'
 import { Lru } from './lru.ts'
+import { MappingReader } from './mapping-reader.ts'
 import { canonicalMetas, isTableName, parseMapping } from './mapping.ts'
 import type { DirectoryMetrics } from './metrics.ts'
-
-/** Immutable; a changed mapping is a new object. */
-export interface Route {
-  readonly table: string
-  readonly cluster: string
-  readonly metas: readonly string[]
-  /** Equal for equal sets of metas. */
-  readonly group: string
-}
-
-export type Lookup =
-  | { readonly kind: 'route'; readonly route: Route }
-  /** Positively known: no such node. */
-  | { readonly kind: 'missing' }
-  /** The node never had a valid value. */
-  | { readonly kind: 'invalid' }
-  /** Nothing cached and no answer from ZooKeeper. */
-  | { readonly kind: 'unavailable' }
+import { type Entry, type Lookup, newEntry, tellAll } from './table-entry.ts'
 
 export interface DirectoryOptions {
   /** Path of the mapping nodes' parent, such as `/metaproxy/tables`. */
@@ -46,29 +35,10 @@ export interface DirectoryOptions {
 const MISSING: Lookup = { kind: 'missing' }
 const INVALID: Lookup = { kind: 'invalid' }
 const UNAVAILABLE: Lookup = { kind: 'unavailable' }
-/** Reads in flight at once: the ZooKeeper client slows down beyond about a thousand. */
-const READS_MAX = 256
 /** Re-reads after a reconnect or expiry, in flight at once. */
 const REARMS_MAX = 64
-const QUEUED_READS_MAX = 20_000
+const LOADING_MAX = 20_000
 const RETRY_MS = 1000
-
-interface Entry {
-  readonly table: string
-  readonly path: string
-  answer: Lookup | undefined
-  modifiedZxid: bigint
-  /** The read whose watch counts; events of older ones are ignored. */
-  reading: number
-  /** A watch of read `reading` is set and has not fired. */
-  armed: boolean
-  isReading: boolean
-  /** Something happened while a read was in flight: read once more. */
-  again: boolean
-  waiting: { readonly tell: (lookup: Lookup) => void; readonly giveUpAtMs: number }[]
-  negativeUntilMs: number
-  evicted: boolean
-}
 
 export class TableDirectory {
   readonly #runtime: Runtime
@@ -78,14 +48,13 @@ export class TableDirectory {
   readonly #metrics: DirectoryMetrics
   readonly #routes: Lru<Entry>
   readonly #negatives: Lru<Entry>
+  readonly #reader: MappingReader
   readonly #loading = new Map<string, Entry>()
-  readonly #queued: Entry[] = []
   /** Waiting for a read that sets their watch again. */
   readonly #rearm = new Set<Entry>()
   readonly #rearming = new Set<Entry>()
   readonly #deletions: DeletionGuard<Entry>
   readonly #metasOfCluster = new Map<string, string>()
-  #reads = 0
   #epoch = 0
   #leftoverWatches = 0
   #disconnectedAtMs: number | undefined
@@ -95,11 +64,17 @@ export class TableDirectory {
   #reconcileTimer: Timer | undefined
   readonly #stopListening: () => void
 
-  constructor(runtime: Runtime, coordinator: Coordinator, metrics: DirectoryMetrics, options: DirectoryOptions) {
+  constructor(
+    runtime: Runtime,
+    coordinator: Coordinator,
+    metrics: DirectoryMetrics,
+    options: DirectoryOptions,
+  ) {
     this.#runtime = runtime
     this.#log = runtime.log.child({ part: 'directory' })
     this.#coordinator = coordinator
     this.#metrics = metrics
+    this.#reader = new MappingReader(coordinator, metrics.zooKeeperReads)
     this.#options = options
     const evicted = (_table: string, entry: Entry): void => this.#forget(entry)
     this.#routes = new Lru(options.routesMax, evicted)
@@ -167,7 +142,7 @@ export class TableDirectory {
       this.#runtime.clock.monotonicMs() + Math.min(budgetMs, this.#options.lookupTimeoutMs)
     let entry = this.#loading.get(table)
     if (entry === undefined) {
-      if (this.#loading.size >= QUEUED_READS_MAX) {
+      if (this.#loading.size >= LOADING_MAX) {
         tell(UNAVAILABLE)
         return
       }
@@ -179,7 +154,10 @@ export class TableDirectory {
       this.#metrics.coalescedLookups.add()
       entry.waiting.push({ tell, giveUpAtMs })
     }
-    this.#giveUpTimer ??= this.#runtime.timers.after(Math.max(0, giveUpAtMs - this.#runtime.clock.monotonicMs()), () => this.#giveUp())
+    this.#giveUpTimer ??= this.#runtime.timers.after(
+      Math.max(0, giveUpAtMs - this.#runtime.clock.monotonicMs()),
+      () => this.#giveUp(),
+    )
   }
 
   /** Idempotent. Those who wait are told `unavailable`. */
@@ -192,7 +170,7 @@ export class TableDirectory {
     this.#deletions.close()
     for (const entry of this.#loading.values()) tellAll(entry, UNAVAILABLE)
     this.#loading.clear()
-    this.#queued.length = 0
+    this.#reader.close()
     this.#rearm.clear()
   }
 
@@ -217,68 +195,37 @@ export class TableDirectory {
       entry.again = true
       return
     }
-    entry.isReading = true
-    if (this.#reads >= READS_MAX) this.#queued.push(entry)
-    else void this.#readNow(entry)
+    void this.#readNow(entry)
   }
 
   async #readNow(entry: Entry): Promise<void> {
-    this.#reads++
+    entry.isReading = true
     entry.again = false
     entry.armed = false
     const number = ++entry.reading
-    const watch: Watch = (event) => {
-      if (entry.evicted) {
-        this.#leftoverWatches--
-        return
-      }
-      if (entry.reading !== number) return
-      entry.armed = false
-      // After a session loss the next session reads everything again.
-      if (event.type !== 'session-lost') this.#read(entry)
-    }
     try {
-      const node = await this.#fetch(entry.path, watch)
+      const node = await this.#reader.read(entry.path, (event) => {
+        if (entry.evicted) this.#leftoverWatches--
+        else if (entry.reading === number) this.#onWatch(entry, event)
+      })
       entry.armed = true
       if (node === undefined) this.#onAbsent(entry)
       else this.#onValue(entry, node.data, node.stat)
     } catch (error) {
       this.#onReadFailure(entry, error)
     } finally {
-      this.#reads--
       entry.isReading = false
       this.#rearming.delete(entry)
       if (entry.evicted && entry.armed) this.#leftoverWatches++
       if (entry.again) this.#read(entry)
-      this.#next()
+      this.#pumpRearm()
     }
   }
 
-  /** The node with a watch on its value, or undefined with a watch on its creation. */
-  async #fetch(
-    path: string,
-    watch: Watch,
-  ): Promise<{ readonly data: Buffer; readonly stat: NodeStat } | undefined> {
-    for (;;) {
-      this.#metrics.zooKeeperReads.add()
-      try {
-        return await this.#coordinator.get(path, watch)
-      } catch (error) {
-        if (!(error instanceof CoordinatorError) || error.code !== 'no-node') throw error
-      }
-      this.#metrics.zooKeeperReads.add()
-      if ((await this.#coordinator.exists(path, watch)) === undefined) return undefined
-      // Created in between: the watch that was just set stands for the same read.
-    }
-  }
-
-  #next(): void {
-    while (this.#reads < READS_MAX) {
-      const entry = this.#queued.shift()
-      if (entry === undefined) break
-      void this.#readNow(entry)
-    }
-    this.#pumpRearm()
+  #onWatch(entry: Entry, event: WatchEvent): void {
+    entry.armed = false
+    // After a session loss the next session reads everything again.
+    if (event.type !== 'session-lost') this.#read(entry)
   }
 
   #onReadFailure(entry: Entry, error: unknown): void {
@@ -404,7 +351,8 @@ export class TableDirectory {
   }
 
   #scheduleReconcile(): void {
-    const intervalMs = this.#options.reconcileIntervalMs * (0.8 + 0.4 * this.#runtime.random.float())
+    const intervalMs =
+      this.#options.reconcileIntervalMs * (0.8 + 0.4 * this.#runtime.random.float())
     this.#reconcileTimer = this.#runtime.timers.after(intervalMs, () => {
       void this.#confirmAll().finally(() => {
         if (!this.#closed) this.#scheduleReconcile()
@@ -441,27 +389,4 @@ export class TableDirectory {
     this.#metrics.missedWatches.add()
     this.#read(entry)
   }
-}
-
-function newEntry(table: string, path: string): Entry {
-  return {
-    table,
-    path,
-    answer: undefined,
-    modifiedZxid: 0n,
-    reading: 0,
-    armed: false,
-    isReading: false,
-    again: false,
-    waiting: [],
-    negativeUntilMs: 0,
-    evicted: false,
-  }
-}
-
-function tellAll(entry: Entry, lookup: Lookup): void {
-  const waiting = entry.waiting
-  if (waiting.length === 0) return
-  entry.waiting = []
-  for (const waiter of waiting) waiter.tell(lookup)
 }

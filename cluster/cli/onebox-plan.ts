@@ -154,7 +154,7 @@ export function planOnebox(options: OneboxOptions): OneboxPlan {
   for (const [clusterIndex, cluster] of clusters.entries()) {
     const first = clusterPorts[clusterIndex]?.replica ?? 0
     for (const [index, rpc] of cluster.metas.entries())
-      planned.push(metaServer(options, cluster.name, index, rpc, ensemble))
+      planned.push(metaServer(options, cluster, index, rpc, ensemble))
     for (let index = 0; index < options.replicaCount; index++)
       planned.push(replicaServer(options, cluster, index, at(first + index)))
   }
@@ -185,23 +185,24 @@ function portOf(address: string): number {
 
 function metaServer(
   options: OneboxOptions,
-  cluster: string,
+  cluster: { readonly name: string; readonly metas: readonly string[] },
   index: number,
   rpc: string,
   zookeeper: string,
 ): PlannedServer {
   const http = `${options.host}:${portOf(rpc) + 1000}`
   return {
-    name: `${cluster}-meta-${index + 1}`,
+    name: `${cluster.name}-meta-${index + 1}`,
     role: 'meta',
-    cluster,
+    cluster: cluster.name,
     rpc,
     http,
     config: {
-      clusterName: cluster,
+      clusterName: cluster.name,
+      metaServers: cluster.metas,
       rpc: { host: options.host, port: portOf(rpc) },
       http: { host: options.host, port: portOf(http) },
-      zookeeper: { servers: zookeeper, root: `/pegasus/${cluster}` },
+      zookeeper: { servers: zookeeper, root: `/pegasus/${cluster.name}` },
       meta: {
         hostPortFields: options.hostPortFields ? 'on' : 'off',
         // One machine: fewer than three live nodes must not freeze the cluster (meta-server.md 11).

@@ -215,6 +215,7 @@ async function* walkPartition(
         response.contextId !== 0n
       )
         contextId = response.contextId
+      expectProgress(response, startKey, startInclusive)
       for (const pair of response.kvs) {
         startKey = pair.key
         startInclusive = false
@@ -262,6 +263,13 @@ function checked(plan: ScanPlan, target: Target): (map: PartitionMap) => Target 
       `scan of ${plan.routing.name}: from ${plan.partitionCount} to ${map.partitionCount} partitions meanwhile; start again`,
     )
   }
+}
+
+/** A server that goes back in the keys would keep the scan running for ever. */
+function expectProgress(response: ScanResponse, startKey: Buffer, startInclusive: boolean): void {
+  const first = response.kvs[0]?.key
+  if (first === undefined || startInclusive || Buffer.compare(first, startKey) > 0) return
+  throw new PegasusError('ERR_INVALID_DATA', 'scan: the server sent keys that came before')
 }
 
 function recordOf(pair: KeyValue, withExpiry: boolean): ScannedRecord {

@@ -36,16 +36,16 @@ export interface ScanScope extends ReadScope {
   readonly validatedPartitionCount: () => number | undefined
 }
 
-export async function getScanner(
+export function getScanner(
   scope: ScanScope,
   request: GetScannerRequest,
   time: ReadTime,
 ): Promise<ScanResponse> {
   if (!isKnownFilter(request.hashKeyFilterType) || !isKnownFilter(request.sortKeyFilterType))
-    return refusal(scope, DataStatus.INVALID_ARGUMENT)
+    return Promise.resolve(refusal(scope, DataStatus.INVALID_ARGUMENT))
   const range = scanRange(request)
   // The original hands out context 0 here, with which official clients would start over for ever.
-  if (range === undefined) return answer(scope, request, [], 0, COMPLETED)
+  if (range === undefined) return Promise.resolve(answer(scope, request, [], 0, COMPLETED))
   const context: ScanContext = {
     // What is kept must not hold on to the frame that the request came in.
     request: {
@@ -57,7 +57,7 @@ export async function getScanner(
     },
     reader: new RangeReader(scope.source.iterate(range)),
   }
-  return await nextBatch(scope, context, rangeLimits.scanRecordsMax, time)
+  return nextBatch(scope, context, rangeLimits.scanRecordsMax, time)
 }
 
 /** `undefined` when no key can lie in it. */
@@ -74,14 +74,10 @@ function scanRange(request: GetScannerRequest): KeyRange | undefined {
   return keyRange(startKey, startInclusive, stopKey, stopInclusive)
 }
 
-export async function scan(
-  scope: ScanScope,
-  contextId: bigint,
-  time: ReadTime,
-): Promise<ScanResponse> {
+export function scan(scope: ScanScope, contextId: bigint, time: ReadTime): Promise<ScanResponse> {
   const context = scope.contexts.take(contextId)
-  if (context === undefined) return refusal(scope, DataStatus.NOT_FOUND)
-  return await nextBatch(scope, context, batchSizeOf(context.request), time)
+  if (context === undefined) return Promise.resolve(refusal(scope, DataStatus.NOT_FOUND))
+  return nextBatch(scope, context, batchSizeOf(context.request), time)
 }
 
 export async function clearScanner(scope: ScanScope, contextId: bigint): Promise<void> {

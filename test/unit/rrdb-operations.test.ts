@@ -93,7 +93,7 @@ for (const [name, open] of Object.entries(engines))
     )
     t.equal(found.error, INCOMPLETE)
     t.same(
-      found.kvs.map((pair) => `${pair.key}=${pair.value}`),
+      found.kvs.map((pair) => `${String(pair.key)}=${String(pair.value)}`),
       ['c=vc', 'n=5', 's=v'],
       'the largest keys, ascending',
     )
@@ -410,7 +410,7 @@ void t.test('scanner contexts', async (t) => {
   await fill(replica, 6)
   const open = async (): Promise<bigint> =>
     (await replica.read(Rpc.GET_SCANNER, { ...wholeTable, batchSize: 1 })).contextId
-  const use = async (contextId: bigint) => await replica.read(Rpc.SCAN, { contextId })
+  const use = (contextId: bigint) => replica.read(Rpc.SCAN, { contextId })
 
   const id = await open()
   t.ok(id >= 1n && id < 1n << 63n && (id & 0xffffffffn) < 10n, 'from a random multiple of 2^32')

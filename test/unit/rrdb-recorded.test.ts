@@ -20,7 +20,7 @@ const partitionCount = 8
 /** One table without servers. */
 async function openTable(): Promise<readonly ReplicaApp[]> {
   const engine = await new MemoryEngineDisk().open(runtime)
-  return await Promise.all(
+  return Promise.all(
     Array.from({ length: partitionCount }, async (_, partitionIndex) => {
       const gpid = { appId, partitionIndex }
       const store = await ReplicaStore.open(engine, gpid)

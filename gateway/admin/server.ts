@@ -1,0 +1,103 @@
+/**
+ * The admin port of a gateway: health, metrics and the mapping API on fastify (gateway.md 12 to 14).
+ * Without authentication configured, the API answers callers on this machine only, and only under a
+ * local host name (so that no web page can reach it by a name of its own); health and metrics answer
+ * everybody who reaches the port.
+ */
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
+import type { Clock, Log } from '../../cluster/runtime/runtime.ts'
+import type { GatewayConfig } from '../config.ts'
+import { ApiError, sendProblem } from './problem.ts'
+import { tableRoutes } from './routes.ts'
+import { TableNodes } from './tables.ts'
+
+export interface AdminServer {
+  /** `host:port`, with the real port. */
+  readonly address: string
+  readonly close: () => Promise<void>
+}
+
+export interface AdminParts {
+  readonly config: Pick<GatewayConfig, 'http' | 'zookeeper' | 'routing'>
+  readonly log: Log
+  readonly clock: Clock
+  /** The caller's; not closed here. */
+  readonly coordinator: Coordinator
+  readonly health: {
+    readonly unreadyReason: () => string | undefined
+    readonly degradedReasons: () => readonly string[]
+  }
+  readonly metricsText: () => Promise<string>
+}
+
+const BODY_BYTES_MAX = 256 * 1024
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+
+export type AdminApp = ReturnType<typeof createApp>
+
+function createApp() {
+  return fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: 10_000,
+    routerOptions: { maxParamLength: 1024 },
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: true } },
+  }).withTypeProvider<TypeBoxTypeProvider>()
+}
+
+/** Rejects when the port is taken. */
+export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
+  const { config, log } = parts
+  const app = createApp()
+  app.setErrorHandler((error, request, reply) => {
+    const { statusCode = 500 } = error as { statusCode?: number }
+    if (!(error instanceof ApiError) && statusCode >= 500)
+      log.error('admin request failed', { method: request.method, url: request.url, error })
+    return sendProblem(reply, error)
+  })
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(reply, new ApiError('not-found', `no such page: ${request.method} ${request.url}`)),
+  )
+  healthRoutes(app, parts)
+  const nodes = new TableNodes(parts.coordinator, {
+    root: config.zookeeper.root,
+    writeForm: config.routing.writeForm,
+  })
+  await app.register(async (api) => {
+    api.addHook('onRequest', async (request) => refuseStrangers(request))
+    tableRoutes(api.withTypeProvider<TypeBoxTypeProvider>(), nodes)
+  })
+  await app.listen({ host: config.http.host, port: config.http.port })
+  const bound = app.server.address()
+  const port = typeof bound === 'object' ? bound?.port : undefined
+  return {
+    address: `${config.http.host}:${port ?? config.http.port}`,
+    close: () => app.close(),
+  }
+}
+
+function healthRoutes(
+  app: Pick<FastifyInstance, 'get'>,
+  { health, metricsText }: AdminParts,
+): void {
+  app.get('/healthz', (_request, reply) => reply.type('text/plain').send('ok\n'))
+  app.get('/readyz', (_request, reply) => {
+    const unready = health.unreadyReason()
+    const degraded = health.degradedReasons()
+    const body = unready ?? (degraded.length === 0 ? 'ready' : `degraded: ${degraded.join('; ')}`)
+    return reply
+      .code(unready === undefined ? 200 : 503)
+      .type('text/plain')
+      .send(`${body}\n`)
+  })
+  app.get('/metrics', async (_request, reply) => reply.type(METRICS_TYPE).send(await metricsText()))
+}
+
+function refuseStrangers(request: FastifyRequest): void {
+  const { remoteAddress = '' } = request.socket
+  if (!/^(::ffff:)?127\.|^::1$/.test(remoteAddress))
+    throw new ApiError('forbidden', 'the API answers this machine only until auth is configured')
+  if (!/^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/.test(request.headers.host ?? ''))
+    throw new ApiError('forbidden', 'the API answers under a local host name only')
+}
