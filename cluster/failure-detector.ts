@@ -237,13 +237,15 @@ export interface MasterGraceOptions {
 
 /**
  * What to do with a beacon: `alive` is acknowledged as master (`joined` when the node was unknown
- * or dead: a node event), `refused` is answered allowed = false, `ignored` gets no answer.
+ * or dead: a node event), `restarted` the same when it was alive and has a newer start time, `refused` is answered allowed = false, `ignored` gets no answer.
  */
-export type BeaconVerdict = 'alive' | 'joined' | 'refused' | 'ignored'
+export type BeaconVerdict = 'alive' | 'joined' | 'restarted' | 'refused' | 'ignored'
 
 interface Worker {
-  lastBeaconMs: number
+  readonly lastBeaconMs: number
   alive: boolean
+  /** 0 when unknown. */
+  readonly startTimeMs: number
 }
 
 interface Restarts {
@@ -300,11 +302,15 @@ export class MasterGrace {
     const worker = this.#workers.get(node)
     if (worker === undefined && this.#options.whiteList?.has(node) === false) return 'refused'
     const wasAlive = worker?.alive === true
+    const knownStartMs = worker?.startTimeMs ?? 0
+    const restarted = knownStartMs > 0 && (startTimeMs ?? 0) > knownStartMs
     this.#workers.set(node, {
       lastBeaconMs: Math.max(nowMs, worker?.lastBeaconMs ?? nowMs),
       alive: true,
+      startTimeMs: Math.max(startTimeMs ?? 0, knownStartMs),
     })
-    return wasAlive ? 'alive' : 'joined'
+    if (!wasAlive) return 'joined'
+    return restarted ? 'restarted' : 'alive'
   }
 
   /**
@@ -313,7 +319,8 @@ export class MasterGrace {
    */
   assumeAlive(nodes: Iterable<string>, nowMs: number): void {
     for (const node of nodes)
-      if (!this.#workers.has(node)) this.#workers.set(node, { lastBeaconMs: nowMs, alive: true })
+      if (!this.#workers.has(node))
+        this.#workers.set(node, { lastBeaconMs: nowMs, alive: true, startTimeMs: 0 })
   }
 
   /**

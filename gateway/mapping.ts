@@ -47,8 +47,15 @@ function bad(
 export function isTableName(name: string): boolean {
   if (name === '' || name === '.' || name === '..') return false
   if (Buffer.byteLength(name) > TABLE_NAME_BYTES_MAX) return false
-  // What ZooKeeper refuses in a path, and the slash that would name another node.
-  return !/[/\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]/.test(name)
+  for (let at = 0; at < name.length; at++) if (isForbidden(name.charCodeAt(at))) return false
+  return true
+}
+
+/** What ZooKeeper refuses in a path, and the slash that would name another node. */
+function isForbidden(unit: number): boolean {
+  const isControl = unit < 0x20 || (unit >= 0x7f && unit <= 0x9f)
+  const isPrivate = (unit >= 0xd800 && unit <= 0xf8ff) || unit >= 0xfff0
+  return isControl || isPrivate || unit === 0x2f
 }
 
 /** `IPv4:port` or `hostname:port`, trimmed; undefined for anything else. */

@@ -55,7 +55,7 @@ export interface ClientOptions {
 const OPERATION_TIMEOUT_MS = 5000
 /** Enough for the leader of a meta group to be found and for a gateway's own budget. */
 const QUERY_TIMEOUT_MS = 5000
-const REFRESH_INTERVAL_MS = 200
+const REFRESHES_PER_SECOND_MAX = 5
 /** A server that answers nothing for so long is connected anew; its calls run out of time before. */
 const SILENT_MS = 5000
 
@@ -79,7 +79,7 @@ export class PegasusClient {
     this.#defaults = { operationTimeoutMs, closing: this.#closing.signal }
     this.#routingOptions = {
       resendUnknownWrites: options.resendUnknownWrites ?? true,
-      refreshIntervalMs: REFRESH_INTERVAL_MS,
+      refreshesPerSecondMax: REFRESHES_PER_SECOND_MAX,
       queryTimeoutMs: Math.max(QUERY_TIMEOUT_MS, operationTimeoutMs),
     }
   }

@@ -50,6 +50,7 @@ export class MetaSession {
   #candidates: readonly string[] = []
   #cursor = 0
   #leader: string | undefined
+  #lastFailure: PegasusError | undefined
 
   /** `metaServers` are `host:port`, names or IPv4. Throws `PegasusError` when one is not. */
   constructor(runtime: Runtime, peers: Peers, metaServers: readonly string[]) {
@@ -57,6 +58,11 @@ export class MetaSession {
     this.#runtime = runtime
     this.#peers = peers
     this.#configured = metaServers.map(parseAddress)
+  }
+
+  /** Why the last server that was of no use was so; for messages. */
+  get lastFailure(): PegasusError | undefined {
+    return this.#lastFailure
   }
 
   /** The table's configuration. `err` is not a leader's trouble, but may be ERR_OBJECT_NOT_FOUND. */
@@ -83,7 +89,10 @@ export class MetaSession {
     return callUntilDone(this.#runtime, budget, rpc.name, async () => {
       if (this.#candidates.length === 0) {
         const failure = await this.#resolve(budget)
-        if (failure !== undefined) return { done: false, error: failure, again: 'backoff' }
+        if (failure !== undefined) {
+          this.#lastFailure = failure
+          return { done: false, error: failure, again: 'backoff' }
+        }
       }
       const target = this.#leader ?? this.#candidates[this.#cursor % this.#candidates.length] ?? ''
       return this.#ask(target, rpc, argument, budget, options, progress)
@@ -155,6 +164,7 @@ export class MetaSession {
   #missed(target: string, error: PegasusError, progress: Progress): Outcome<never> {
     if (this.#leader === target) this.#leader = undefined
     if (this.#candidates[this.#cursor % this.#candidates.length] === target) this.#cursor++
+    this.#lastFailure = error
     progress.misses++
     if (progress.misses < this.#candidates.length) return { done: false, error, again: 0 }
     progress.misses = 0

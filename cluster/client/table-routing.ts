@@ -22,14 +22,21 @@ import { errorEntry } from '../protocol/error-codes.ts'
 export interface RoutingOptions {
   /** Resend idempotent writes whose outcome is unknown. */
   readonly resendUnknownWrites: boolean
-  /** Shared configuration queries of a table keep this distance. */
-  readonly refreshIntervalMs: number
+  /** Shared configuration queries of a table; calls that want more wait with what is known. */
+  readonly refreshesPerSecondMax: number
   /** For one shared configuration query, whoever waits for it. */
   readonly queryTimeoutMs: number
 }
 
 export interface DataRpc<A, R> extends RpcSignature<A, R> {
   readonly kind: RpcKind
+}
+
+/** Where an attempt goes, and when that was decided. */
+interface Way {
+  readonly peer: Peer
+  readonly route: Route
+  readonly routedAtMs: number
 }
 
 /** Errors of a configuration query that asking again will not cure soon (client.md 2). */
@@ -47,6 +54,8 @@ export class TableRouting {
   #map: PartitionMap | undefined
   #refreshing: Promise<void> | undefined
   #refreshedAtMs = -Infinity
+  /** When the last queries were started, oldest first; at most `refreshesPerSecondMax`. */
+  readonly #recentQueriesMs: number[] = []
 
   constructor(
     name: string,
@@ -74,7 +83,7 @@ export class TableRouting {
   /** Makes sure that a map is there. Rejects with `PegasusError` (ERR_OBJECT_NOT_FOUND and others). */
   async open(budget: Budget): Promise<PartitionMap> {
     return callUntilDone(this.#runtime, budget, `open table ${this.name}`, async () => {
-      const failure = this.#map === undefined ? await this.#refresh(budget) : undefined
+      const failure = this.#map === undefined ? await this.#refresh(budget, Infinity) : undefined
       if (this.#map !== undefined) return { done: true, value: this.#map }
       const error = failure ?? new PegasusError('ERR_INVALID_DATA', `no map of ${this.name}`)
       return { done: false, error, again: isFinal(error) ? 'no' : 'backoff' }
@@ -96,18 +105,19 @@ export class TableRouting {
     // Once for all attempts: the caller's buffers are not looked at again.
     const bytes = encodeArgument(rpc.argument, argument)
     return callUntilDone(this.#runtime, budget, `${rpc.name} on ${this.name}`, async () => {
+      const routedAtMs = this.#runtime.clock.monotonicMs()
       const map = this.#map
       if (map === undefined) {
-        const failure = await this.#refresh(budget)
+        const failure = await this.#refresh(budget, routedAtMs)
         return this.#unroutable(failure, 'its configuration is not known')
       }
       const route = routeOf(map, typeof target === 'function' ? target(map) : target)
       const peer = this.#peerOf(route)
       if (peer === undefined) {
-        const failure = await this.#refresh(budget)
+        const failure = await this.#refresh(budget, routedAtMs)
         return this.#unroutable(failure, `partition ${route.partitionIndex} has no primary`)
       }
-      return this.#attempt(rpc, bytes, peer, route, budget, accept)
+      return this.#attempt(rpc, bytes, { peer, route, routedAtMs }, budget, accept)
     })
   }
 
@@ -121,11 +131,11 @@ export class TableRouting {
   async #attempt<A, R, T>(
     rpc: DataRpc<A, R>,
     bytes: Buffer,
-    peer: Peer,
-    route: Route,
+    way: Way,
     budget: Budget,
     accept: (response: R, route: Route) => T,
   ): Promise<Outcome<T>> {
+    const { peer, route } = way
     const { appId, partitionIndex, partitionHash } = route
     const { deadline, signal } = budget
     let reply: RawReply
@@ -134,10 +144,10 @@ export class TableRouting {
       reply = await peer.callRaw(rpc.name, bytes, options)
     } catch (error) {
       if (!(error instanceof RpcError)) throw error
-      return this.#failed(rpc, error, route, budget)
+      return this.#failed(rpc, error, way, budget)
     }
     if (reply.errorName !== 'ERR_OK')
-      return this.#failed(rpc, this.#answered(rpc, reply.errorName, peer), route, budget)
+      return this.#failed(rpc, this.#answered(rpc, reply.errorName, peer), way, budget)
     let response: R
     try {
       response = decodeResult(rpc.result, reply.result)
@@ -145,7 +155,7 @@ export class TableRouting {
       if (!(error instanceof ProtocolError)) throw error
       const facts = { effect: 'unknown', local: true, reason: error.message } as const
       const unreadable = this.#rpcError('ERR_INVALID_DATA', rpc, peer, facts)
-      return this.#failed(rpc, unreadable, route, budget)
+      return this.#failed(rpc, unreadable, way, budget)
     }
     try {
       return { done: true, value: accept(response, route) }
@@ -158,7 +168,7 @@ export class TableRouting {
   async #failed<A, R>(
     rpc: DataRpc<A, R>,
     error: RpcError,
-    route: Route,
+    { route, routedAtMs }: Way,
     budget: Budget,
   ): Promise<Outcome<never>> {
     const rule = failureRule(error, rpc.kind, this.#options.resendUnknownWrites)
@@ -166,10 +176,10 @@ export class TableRouting {
     if (rule.refresh && this.#map?.appId === route.appId) {
       this.#map = doubt(this.#map, route.partitionIndex)
       if (rule.resend) {
-        const refreshFailure = await this.#refresh(budget)
+        const refreshFailure = await this.#refresh(budget, routedAtMs)
         if (this.#map === undefined && refreshFailure !== undefined)
           return { done: false, error: refreshFailure, again: 'no' }
-      } else this.#refreshInBackground()
+      } else this.#refreshInBackground(routedAtMs)
     }
     return { done: false, error: failure, again: rule.resend ? 'backoff' : 'no' }
   }
@@ -188,31 +198,39 @@ export class TableRouting {
   }
 
   /**
-   * Takes part in the one query under way, or starts it unless the last one is too young. Returns
-   * why the configuration could not be had; what was known then stays, except for a table that is
-   * gone.
+   * Takes part in the one query under way, or starts it; neither when the map is younger than the
+   * route that failed, or when too many were started lately. Returns why the configuration could not
+   * be had; what was known then stays, except for a table that is gone.
    */
-  async #refresh(budget: Budget): Promise<PegasusError | undefined> {
-    const shared = this.#sharedQuery()
+  async #refresh(budget: Budget, routedAtMs: number): Promise<PegasusError | undefined> {
+    const shared = this.#sharedQuery(routedAtMs)
     if (shared === undefined) return undefined
     try {
       await withinBudget(this.#runtime, budget, `configuration of ${this.name}`, shared)
       return undefined
     } catch (error) {
-      if (error instanceof PegasusError) return error
-      throw error
+      if (!(error instanceof PegasusError)) throw error
+      const { lastFailure } = this.#meta
+      if (error.code !== 'ERR_TIMEOUT' || error.cause !== undefined || lastFailure === undefined)
+        return error
+      const message = `${error.message}; last: ${lastFailure.message}`
+      return new PegasusError('ERR_TIMEOUT', message, { cause: lastFailure })
     }
   }
 
-  #refreshInBackground(): void {
+  #refreshInBackground(routedAtMs: number): void {
     // Its failure is met by the call that needs the configuration next.
-    this.#sharedQuery()?.catch(() => undefined)
+    this.#sharedQuery(routedAtMs)?.catch(() => undefined)
   }
 
-  #sharedQuery(): Promise<void> | undefined {
+  #sharedQuery(routedAtMs: number): Promise<void> | undefined {
     if (this.#refreshing !== undefined) return this.#refreshing
-    const ageMs = this.#runtime.clock.monotonicMs() - this.#refreshedAtMs
-    if (ageMs < this.#options.refreshIntervalMs) return undefined
+    if (routedAtMs < this.#refreshedAtMs) return undefined
+    const nowMs = this.#runtime.clock.monotonicMs()
+    const recent = this.#recentQueriesMs
+    while (recent[0] !== undefined && recent[0] <= nowMs - 1000) recent.shift()
+    if (recent.length >= this.#options.refreshesPerSecondMax) return undefined
+    recent.push(nowMs)
     const query = this.#query().finally(() => {
       this.#refreshing = undefined
       this.#refreshedAtMs = this.#runtime.clock.monotonicMs()

@@ -6,7 +6,8 @@
  * Order: operations of one coordinator take effect in the order in which they were called, and
  * their promises settle in that order. Every pending operation ends: with a result, or with a
  * `CoordinatorError` when the session is lost, the deadline passes or the coordinator is closed.
- * `connection-loss` and `timeout` mean that the outcome is unknown.
+ * `connection-loss` and `timeout` mean that the outcome is unknown; nothing is tried again here, so
+ * who must know whether a create happened reads back.
  */
 
 export type CoordinatorErrorCode =
@@ -25,6 +26,7 @@ export type CoordinatorErrorCode =
   /** Unknown outcome. */
   | 'timeout'
   | 'session-expired'
+  /** Refused, or, for what was pending when the coordinator was closed, unknown. */
   | 'closed'
 
 export class CoordinatorError extends Error {

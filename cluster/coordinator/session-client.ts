@@ -42,8 +42,7 @@ export interface SessionClientOptions {
 
 /** Paths and data of one request; a packet of 1 MiB is refused by servers with all that is in it. */
 const requestBytesMax = 1_040_000
-/** What each operation of a multi adds to that. */
-const operationBytes = 100
+const renewMsMax = 2000
 
 interface Pending {
   readonly request: LinkRequest
@@ -75,6 +74,8 @@ export class SessionClient implements Coordinator {
   #unanswered = 0
   #deadlineTimer: Timer | undefined
   #renewTimer: Timer | undefined
+  /** Since the last session that worked. */
+  #renewals = 0
   #closing: Promise<void> | undefined
 
   constructor(
@@ -174,7 +175,7 @@ export class SessionClient implements Coordinator {
     if (first === undefined) return
     let sizeBytes = 0
     for (const one of operations)
-      sizeBytes += operationBytes + one.path.length + ('data' in one ? one.data.length : 0)
+      sizeBytes += 100 + one.path.length + ('data' in one ? one.data.length : 0)
     const isValid = operations.every((operation) => isPath(operation.path))
     const request = { type: 'multi', path: first.path, operations } as const
     await this.#request(request, isValid ? sizeBytes : 'bad-arguments')
@@ -193,9 +194,8 @@ export class SessionClient implements Coordinator {
     const link = this.#link
     this.#dropLink()
     this.#renewTimer?.cancel()
-    this.#setState('closed')
-    this.#failAll('closed')
     this.#watches.clear()
+    this.#enter('closed', () => this.#failAll('closed'))
     await link?.close()
   }
 
@@ -296,16 +296,17 @@ export class SessionClient implements Coordinator {
         }
         if (sessionId !== this.#sessionId) this.#epoch += 1
         this.#sessionId = sessionId
-        this.#setState('connected')
+        this.#renewals = 0
         this.#watchdog.start(timeoutMs)
-        for (const pending of this.#waiting.splice(0)) this.#send(pending)
-        this.#armDeadline()
+        this.#enter('connected', () => {
+          for (const pending of this.#waiting.splice(0)) this.#send(pending)
+          this.#armDeadline()
+        })
       },
     }
     this.#send(verify)
     // Its deadline is earlier than those of operations that wait.
-    this.#deadlineTimer?.cancel()
-    this.#deadlineTimer = undefined
+    this.#disarmDeadline()
     this.#armDeadline()
   }
 
@@ -313,21 +314,27 @@ export class SessionClient implements Coordinator {
   #onSilence(): void {
     this.#connectionNumber += 1
     this.#watchdog.stop()
-    if (this.#state === 'connected') this.#setState('suspended')
-    for (const { settle } of this.#sent.splice(0)) settle?.({ code: 'connection-loss' })
     this.#unanswered = 0
+    this.#enter(this.#state === 'connected' ? 'suspended' : this.#state, () => {
+      for (const { settle } of this.#sent.splice(0)) settle?.({ code: 'connection-loss' })
+    })
   }
 
   #onExpired(): void {
     const link = this.#link
     this.#dropLink()
     void link?.close()
-    this.#setState('expired')
-    this.#failAll('session-expired')
+    this.#enter('expired', () => {
+      for (const { settle } of this.#sent.splice(0)) settle?.({ code: 'connection-loss' })
+      this.#failAll('session-expired')
+    })
     for (const { path, watch } of this.#watches.clear())
       this.#tell(() => watch({ type: 'session-lost', path }))
     if (this.#options.onExpiry === 'end') return
-    this.#renewTimer = this.#runtime.timers.after(this.#runtime.random.below(50), () => {
+    // Refused credentials look like expiry again and again.
+    const ceilingMs = Math.min(renewMsMax, 50 * 2 ** this.#renewals)
+    this.#renewals += 1
+    this.#renewTimer = this.#runtime.timers.after(this.#runtime.random.below(ceilingMs), () => {
       if (this.#state === 'expired') this.#openLink()
     })
   }
@@ -342,16 +349,21 @@ export class SessionClient implements Coordinator {
   #failAll(code: CoordinatorErrorCode): void {
     const failed = [...this.#sent.splice(0), ...this.#waiting.splice(0)]
     this.#unanswered = 0
+    this.#disarmDeadline()
+    for (const { settle } of failed) settle?.({ code })
+  }
+
+  #disarmDeadline(): void {
     this.#deadlineTimer?.cancel()
     this.#deadlineTimer = undefined
-    for (const { settle } of failed) settle?.({ code })
   }
 
   /** Operations have equally long deadlines, so the oldest of a queue is the next. */
   #armDeadline(): void {
     if (this.#deadlineTimer !== undefined) return
-    const next = this.#nextDeadlineMs()
-    if (next === undefined) return
+    const [sent, waiting] = [this.#sent[0], this.#waiting[0]]
+    const next = Math.min(sent?.deadlineMs ?? Infinity, waiting?.deadlineMs ?? Infinity)
+    if (next === Infinity) return
     const delayMs = Math.max(0, next - this.#runtime.clock.monotonicMs())
     this.#deadlineTimer = this.#runtime.timers.after(delayMs, () => {
       this.#deadlineTimer = undefined
@@ -361,13 +373,6 @@ export class SessionClient implements Coordinator {
       this.#expireUntil(this.#waiting, nowMs, 'not-connected')
       this.#armDeadline()
     })
-  }
-
-  #nextDeadlineMs(): number | undefined {
-    const sent = this.#sent[0]?.deadlineMs
-    const waiting = this.#waiting[0]?.deadlineMs
-    if (sent === undefined) return waiting
-    return waiting === undefined ? sent : Math.min(sent, waiting)
   }
 
   #expireUntil(queue: Pending[], nowMs: number, code: CoordinatorErrorCode): void {
@@ -387,9 +392,12 @@ export class SessionClient implements Coordinator {
     this.#armDeadline()
   }
 
-  #setState(state: CoordinatorState): void {
-    if (state === this.#state) return
+  /** What waits or is under way is dealt with before listeners can ask for more. */
+  #enter(state: CoordinatorState, settle: () => void): void {
+    const isNew = state !== this.#state
     this.#state = state
+    settle()
+    if (!isNew) return
     this.#runtime.log.debug('coordination state', { state, epoch: this.#epoch })
     for (const listener of this.#listeners) this.#tell(() => listener(state))
   }

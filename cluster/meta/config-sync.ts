@@ -52,10 +52,8 @@ export function configSync(
 
 /** Nobody is told a configuration that is about to change about him. */
 function isBusyAbout(step: Step, node: string): boolean {
-  for (const app of step.state.apps.values())
-    for (const partition of app.partitions)
-      if (partition.pending !== undefined && concerns(partition.pending, partition, node))
-        return true
+  for (const partition of step.state.changing)
+    if (partition.pending !== undefined && concerns(partition.pending, partition, node)) return true
   return false
 }
 
@@ -115,6 +113,7 @@ function watchLearner({ proposal }: Partition, node: string, status: number): vo
 function takeNote(step: Step, partition: Partition, node: string, replica: ReplicaInfo): void {
   const known = partition.dropped.find((dropped) => dropped.node === node)
   const others = partition.dropped.filter((dropped) => dropped.node !== node)
+  const preferred = partition.dropped[partition.preferredDropped]?.node
   setDropped(step, partition, [
     ...others,
     {
@@ -125,6 +124,9 @@ function takeNote(step: Step, partition: Partition, node: string, replica: Repli
       lastPreparedDecree: replica.lastPreparedDecree,
     },
   ])
+  // A report is no reason to begin again with candidates that were tried.
+  if (known !== undefined)
+    partition.preferredDropped = partition.dropped.findIndex((entry) => entry.node === preferred)
 }
 
 /** Whether a living member holds at least as new a configuration, so that this copy is not needed. */

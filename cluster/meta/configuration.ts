@@ -24,6 +24,7 @@ import {
   isAlive,
   isDropped,
   isMember,
+  isTableBusy,
   lastDropsMax,
   partitionOf,
   sameConfig,
@@ -66,25 +67,28 @@ export function onUpdate(step: Step, requester: number, update: ConfigUpdate): v
     refuse('ERR_STATE_FREEZED')
     return
   }
-  if (partition.pending === undefined && sameConfig(current, wanted)) {
-    refuse('ERR_OK')
+  const { pending } = partition
+  const silent = (): void => answer(step, requester, { type: 'no-answer' })
+  if (sameConfig(current, wanted)) {
+    // Sent again: it is decided already. But nobody is told what is about to change about him.
+    if (pending !== undefined && concerns(pending, partition, node)) silent()
+    else refuse('ERR_OK')
     return
   }
   if (current.ballot + 1 !== wanted.ballot) {
     refuse('ERR_INVALID_VERSION')
     return
   }
-  // The outcome of the change in flight is not known: the replica asks again. So does a node that
-  // is declared dead: what it wants is judged when it is back and knows of its death.
-  const becomesPrimary = addingTypes.has(type) && wanted.primary === node
-  if (partition.pending !== undefined || (becomesPrimary && !isAlive(state, node))) {
-    answer(step, requester, { type: 'no-answer' })
+  const { status } = app.info
+  // The outcome of the change in flight is not known: the replica asks again.
+  if (pending !== undefined || isTableBusy(status)) {
+    silent()
     return
   }
   const problem =
-    app.info.status === AppStatus.AS_AVAILABLE
+    status === AppStatus.AS_AVAILABLE
       ? configurationProblem(current, update)
-      : 'the table is not available'
+      : 'the table is dropped'
   if (problem !== undefined) {
     step.effects.push({
       type: 'note',
@@ -93,6 +97,11 @@ export function onUpdate(step: Step, requester: number, update: ConfigUpdate): v
       fields: { partition: gpidText(current.pid), type, node, problem },
     })
     refuse('ERR_INVALID_PARAMETERS')
+    return
+  }
+  // A node that is declared dead becomes no primary; it asks again when it is back.
+  if (wanted.primary === node && !isAlive(state, node)) {
+    silent()
     return
   }
   let { lastDrops } = current
@@ -119,6 +128,7 @@ export function begin(
     change.kind === 'update' &&
     effectiveLevel(step.state, step.options) <= MetaFunctionLevel.fl_blind
   partition.pending = { ...change, held, downgradeNext: '' }
+  step.state.changing.add(partition)
   if (!held) store(step, change)
 }
 
@@ -136,12 +146,11 @@ function store(step: Step, { next: config, kind }: Pick<Pending, 'kind' | 'next'
 /** Sends what the level held back, once it is high enough again. */
 export function releaseHeld(step: Step): void {
   if (effectiveLevel(step.state, step.options) <= MetaFunctionLevel.fl_blind) return
-  for (const app of step.state.apps.values())
-    for (const { pending } of app.partitions)
-      if (pending?.held === true) {
-        pending.held = false
-        store(step, pending)
-      }
+  for (const { pending } of step.state.changing)
+    if (pending?.held === true) {
+      pending.held = false
+      store(step, pending)
+    }
 }
 
 /** The storage has acknowledged the pending configuration: it is decided now. */
@@ -160,6 +169,7 @@ export function onPartitionWritten(step: Step, pid: Gpid): void {
     throw new Error(`${gpidText(pid)}: ballot ${next.ballot} was decided after ${before.ballot}`)
   applyConfig(step.state, partition, next)
   partition.pending = undefined
+  step.state.changing.delete(partition)
   if (requester !== undefined)
     answer(step, requester, { type: 'updated', err: 'ERR_OK', config: next })
   recordChange(step, partition, { before, type: pending.type, node: pending.node })

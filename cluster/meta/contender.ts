@@ -154,9 +154,11 @@ export class Contender {
   /** `undefined` while all is well: the watch brings the end. */
   async #watchOwn(name: string): Promise<ElectionEvent | undefined> {
     const path = `${this.#directory}/${name}`
-    const watch = this.#watch((event) =>
-      event.type === 'changed' ? undefined : { type: 'own-gone' },
-    )
+    const watch = this.#watch((event) => {
+      if (event.type !== 'changed') return { type: 'own-gone' }
+      void this.#run(() => this.#watchOwn(name))
+      return undefined
+    })
     const found = await ignoring('no-node', this.#coordinator.get(path, watch))
     return found === undefined ? { type: 'own-gone' } : undefined
   }

@@ -89,9 +89,9 @@ export class Leader {
     this.#scheduleRound()
   }
 
-  /** A worker joined, or came back from the dead. */
-  nodeAlive(node: string): void {
-    if (this.#started) this.dispatch({ type: 'node-alive', node })
+  /** What beacons tell; while the tree is being read it is only kept by the failure detector. */
+  onNode(event: MetaEvent & { type: 'node-alive' | 'node-restarted' }): void {
+    if (this.#started) this.dispatch(event)
   }
 
   /** Settles with what the state machine answers, maybe after writes to the storage. */

@@ -45,6 +45,8 @@ export interface ConfigUpdate {
 
 export type MetaEvent =
   | { readonly type: 'node-alive'; readonly node: string }
+  /** It came back before its death was noticed. */
+  | { readonly type: 'node-restarted'; readonly node: string }
   | { readonly type: 'nodes-dead'; readonly nodes: readonly string[] }
   /** The check round, and shortly after `check-soon`. */
   | { readonly type: 'check' }

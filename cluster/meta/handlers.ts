@@ -183,7 +183,10 @@ export class Handlers {
       case 'refused':
         return this.#ack(beacon, { isMaster: true, allowed: false, primaryNode: self })
       case 'joined':
-        leader.nodeAlive(node)
+        leader.onNode({ type: 'node-alive', node })
+        return this.#ack(beacon, { isMaster: true, allowed: true, primaryNode: self })
+      case 'restarted':
+        leader.onNode({ type: 'node-restarted', node })
         return this.#ack(beacon, { isMaster: true, allowed: true, primaryNode: self })
       case 'alive':
         return this.#ack(beacon, { isMaster: true, allowed: true, primaryNode: self })

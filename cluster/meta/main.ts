@@ -5,7 +5,7 @@
 import { connectZooKeeper } from '../coordinator/zookeeper.ts'
 import { runServer } from '../runtime/process.ts'
 import { metaConfigSchema } from './config.ts'
-import { startMetaServer } from './server.ts'
+import { metaConfigProblems, startMetaServer } from './server.ts'
 
 /** Resolves to the exit code. */
 export function main(words: readonly string[]): Promise<number> {
@@ -15,6 +15,7 @@ export function main(words: readonly string[]): Promise<number> {
     words,
     health: (config) => config.http,
     logLevel: (config) => config.log,
+    problems: metaConfigProblems,
     start: async ({ config, runtime, metrics }) => {
       const { servers, sessionTimeout, user, password } = config.zookeeper
       const coordinator = connectZooKeeper(runtime, {

@@ -53,6 +53,9 @@ export class Meta {
         releaseHeld(step)
         step.effects.push({ type: 'check-soon' })
         break
+      case 'node-restarted':
+        forgetReports(step, event.node)
+        break
       case 'nodes-dead':
         onNodesDead(step, event.nodes)
         break
@@ -108,9 +111,8 @@ export class Meta {
 function onNodesDead(step: Step, nodes: readonly string[]): void {
   const { state } = step
   for (const node of nodes) {
-    const known = nodeStateOf(state, node)
-    known.alive = false
-    known.collected = false
+    nodeStateOf(state, node).alive = false
+    forgetReports(step, node)
   }
   for (const node of nodes)
     for (const { app, partition } of partitionsOn(state, node)) {
@@ -123,6 +125,22 @@ function onNodesDead(step: Step, nodes: readonly string[]): void {
           node,
         })
     }
+}
+
+/**
+ * What a node said about its replicas no longer counts: a power cut may have taken the tail of its
+ * log. It reports again when it is back.
+ */
+function forgetReports({ state }: Step, node: string): void {
+  nodeStateOf(state, node).collected = false
+  for (const app of state.names.values())
+    for (const partition of app.partitions)
+      if (partition.dropped.some((dropped) => dropped.node === node && dropped.ballot !== -1))
+        partition.dropped = partition.dropped.map((dropped) =>
+          dropped.node === node
+            ? { ...dropped, ballot: -1, lastCommittedDecree: -1, lastPreparedDecree: -1 }
+            : dropped,
+        )
 }
 
 function partitionsOn(

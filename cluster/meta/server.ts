@@ -96,6 +96,16 @@ async function identity(runtime: Runtime, config: MetaConfig, listener: Listener
   return address
 }
 
+/** The service may grant a longer session than asked for, and then the rule may be broken. */
+function warnOfLongSession(runtime: Runtime, coordinator: Coordinator, config: MetaConfig): void {
+  const problem = timingProblem(timesOf(config.failureDetector), {
+    sessionMs: coordinator.sessionTimeoutMs(),
+    restoreMs: config.meta.restoreAllowance,
+  })
+  if (problem !== undefined)
+    runtime.log.warn('the session time that was granted is too long', { problem })
+}
+
 /**
  * Binds the port first: two processes of one identity would delete each other's lock nodes. Rejects
  * with a `RuntimeError` (EADDRINUSE) or an `Error` that says what is wrong with the configuration.
@@ -179,6 +189,7 @@ export async function startMetaServer(parts: {
         mayAct: () => contender.leadsNow(),
       })
       state.leader = leader
+      warnOfLongSession(runtime, coordinator, config)
       void leader.start()
     },
   })

@@ -133,10 +133,19 @@ export interface MetaState {
   /** As configured or set by an administrator; see `effectiveLevel`. */
   level: number
   readonly lost: Map<string, LostPartition>
+  /** Partitions with a pending change. */
+  readonly changing: Set<Partition>
 }
 
 export function emptyState(level: number): MetaState {
-  return { apps: new Map(), names: new Map(), nodes: new Map(), level, lost: new Map() }
+  return {
+    apps: new Map(),
+    names: new Map(),
+    nodes: new Map(),
+    level,
+    lost: new Map(),
+    changing: new Set(),
+  }
 }
 
 export function newApp(info: Readonly<AppInfo>, partitions: Partition[]): App {

@@ -116,7 +116,8 @@ function sameOptions(info: Readonly<AppInfo>, options: CreateAppOptions): boolea
 }
 
 function newTable(step: Step, appName: string, options: CreateAppOptions): App {
-  const appId = Math.max(0, ...step.state.apps.keys()) + 1
+  let appId = 1
+  for (const known of step.state.apps.keys()) appId = Math.max(appId, known + 1)
   const { partitionCount, replicaCount } = options
   const info: AppInfo = {
     status: AppStatus.AS_CREATING,

@@ -60,9 +60,6 @@ interface WaitingClient {
   readonly deadlineAtMs: number
 }
 
-/** Reasons for which the data themselves cannot be trusted any more. */
-const DATA_ALARMS: ReadonlySet<ReplicaAlarm> = new Set(['content-mismatch', 'storage-failed'])
-
 export class ReplicaDriver {
   readonly #context: DriverContext
   readonly #replica: Replica
@@ -80,7 +77,6 @@ export class ReplicaDriver {
   readonly #clients = new Map<number, WaitingClient>()
   #nextNumber = 0
   #closed = false
-  #failedData: string | undefined
 
   constructor(
     context: DriverContext,
@@ -166,8 +162,7 @@ export class ReplicaDriver {
       this.dispatch({ type: 'close' })
       this.#closed = true
       for (const timer of this.#timers) timer.cancel()
-      for (const id of this.#clients.keys())
-        this.#answerClient(id, headerError('ERR_TIMEOUT'))
+      for (const id of this.#clients.keys()) this.#answerClient(id, headerError('ERR_TIMEOUT'))
       for (const token of this.#tokens.keys()) this.#answerToken(token, { kind: 'silence' })
     }
     await this.#jobs
@@ -182,11 +177,6 @@ export class ReplicaDriver {
 
   get record(): StoredRecord {
     return this.#record
-  }
-
-  /** Set when the replica failed in a way that makes its data unfit. */
-  get failedData(): string | undefined {
-    return this.#failedData
   }
 
   #openApp(): ReplicaApp {
@@ -436,7 +426,6 @@ export class ReplicaDriver {
     metrics.alarms.add()
     if (kind === 'learn-reset') metrics.learnResets.add()
     if (kind === 'content-mismatch') metrics.contentMismatch.add()
-    if (DATA_ALARMS.has(kind)) this.#failedData = message
     if (kind === 'lost-tail') this.#log.warn('replica: behind its secondaries', { message })
     else this.#log.error(`replica: ${kind}`, { message })
   }

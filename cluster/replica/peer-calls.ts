@@ -43,9 +43,11 @@ export function callPeer(
         if (errorName !== 'ERR_OK') return { error: errorName, response: undefined }
         return { error: 'ERR_OK', response: decodeResult(PrepareAck, result) }
       })
-      void ack.catch(failed).then((outcome) =>
-        onEvent({ type: 'prepare-answered', to, ballot, decree, firstSentAtMs, ...outcome }),
-      )
+      void ack
+        .catch(failed)
+        .then((outcome) =>
+          onEvent({ type: 'prepare-answered', to, ballot, decree, firstSentAtMs, ...outcome }),
+        )
       return
     }
     case 'group-check': {
@@ -102,11 +104,7 @@ function failed(error: unknown): { error: string; response: undefined } {
 }
 
 /** The mutation's own bytes are encoded once for all members. */
-export function prepareBytes(
-  pid: Gpid,
-  config: ReplicaConfiguration,
-  mutation: Mutation,
-): Buffer {
+export function prepareBytes(pid: Gpid, config: ReplicaConfiguration, mutation: Mutation): Buffer {
   const head = encodePrepare({
     pid,
     config,

@@ -12,7 +12,7 @@ import type { RangeReader } from './rrdb-range.ts'
 export const scanContextLimits = {
   idleMs: 5 * 60 * 1000,
   /** Each holds an engine iterator and what that has read ahead. */
-  countMax: 1000,
+  countMax: 256,
 } as const
 
 export interface ScanContext {

@@ -35,6 +35,8 @@ export interface ServerProcess<Schema extends AnySection> {
     config: ConfigOf<Schema>,
   ) => { readonly host: string; readonly port: number } | undefined
   readonly logLevel?: (config: ConfigOf<Schema>) => LogLevel
+  /** What is wrong between options that are fine by themselves; none: the configuration is valid. */
+  readonly problems?: (config: ConfigOf<Schema>) => readonly string[]
   readonly start: (context: ServerContext<ConfigOf<Schema>>) => Promise<RunningServer>
 }
 
@@ -100,8 +102,9 @@ export async function runServer<Schema extends AnySection>(
     return 0
   }
   const config = configOf(server.schema, flags)
-  if ('problems' in config) {
-    for (const problem of config.problems) say(`metaproxy ${server.name}: ${problem}`)
+  const problems = 'problems' in config ? config.problems : server.problems?.(config.config)
+  if ('problems' in config || (problems !== undefined && problems.length > 0)) {
+    for (const problem of problems ?? []) say(`metaproxy ${server.name}: ${problem}`)
     return 2
   }
   if (flags.check) {

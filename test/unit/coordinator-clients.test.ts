@@ -135,13 +135,14 @@ void t.test('the fence of a cut-off client falls before its session can end', as
     t.equal(zk.state(), 'connected')
     let fencedAtMs = 0
     zk.onState((state) => {
-      if (state === 'suspended') fencedAtMs = world.nowMs()
+      if (state !== 'suspended' || fencedAtMs > 0) return
+      fencedAtMs = world.nowMs()
+      const ageMs = node.runtime.clock.monotonicMs() - zk.lastAnswerAtMs()
+      t.ok(ageMs >= 2000 / 3 && ageMs < 700, `seed ${seed}: ${ageMs}`)
     })
     service.setReachable('leader', world.random.pick(['down', 'lost-replies'] as const))
     await world.run({ untilMs: 20_000, until: () => service.sessionIds().length === 0 })
-    t.ok(fencedAtMs > 0 || service.sessionIds().length > 0, `seed ${seed}`)
-    const { clock } = node.runtime
-    if (fencedAtMs > 0) t.ok(clock.monotonicMs() - zk.lastAnswerAtMs() >= 600, `seed ${seed}`)
+    t.ok(fencedAtMs > 0 && fencedAtMs < world.nowMs(), `seed ${seed}`)
   }
 })
 
@@ -217,7 +218,7 @@ void t.test('garbage from a server is a broken connection and no crash', async (
     Buffer.concat([handshake, Buffer.from('00000010000000000000000000000001ffffd8f1', 'hex')]),
     Buffer.concat([
       handshake,
-      Buffer.from('0000001dffffffffffffffffffffffff0000000000000063000000030000000' + '12f', 'hex'),
+      Buffer.from('0000001dffffffffffffffffffffffff000000000000006300000003000000012f', 'hex'),
     ]),
     handshake.subarray(0, 20),
   ]
@@ -230,6 +231,6 @@ void t.test('garbage from a server is a broken connection and no crash', async (
   })
   const zk = clientOf(t, [port], 200)
   t.equal(await codeOf(zk.get('/')), 'not-connected')
-  while (served < answers.length * 2) await new Promise((resolve) => setTimeout(resolve, 10))
+  while (served <= answers.length) await new Promise((resolve) => setTimeout(resolve, 10))
   t.not(zk.state(), 'connected')
 })

@@ -24,6 +24,8 @@ const unreadBytesMax = 32 * 1024 * 1024
 
 export interface ConnectionOwner {
   readonly isFrozen: () => boolean
+  /** Runs it in a later turn: never inside the work for another connection. */
+  readonly later: (run: () => void) => void
   readonly durableZxid: () => bigint
   readonly onConnect: (connection: Connection, request: ConnectRequest) => void
   readonly onRequest: (connection: Connection, xid: number, request: ClientRequest) => void
@@ -176,7 +178,7 @@ export class Connection {
     if (mustWait) this.#socket.pause()
     else {
       this.#socket.resume()
-      this.#read()
+      this.#owner.later(() => this.#read())
     }
   }
 }

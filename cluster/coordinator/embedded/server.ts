@@ -50,6 +50,7 @@ export interface EmbeddedZooKeeper {
 
 /** A connection that has not introduced itself by then is closed. */
 const handshakeMsMax = 10_000
+const lingerMsMax = 1000
 const noSession = { id: 0n, timeoutMs: 0, password: Buffer.alloc(16) }
 
 /** Rejects when the port is taken or the data folder is unusable, damaged or of a newer format. */
@@ -176,6 +177,10 @@ class Server implements EmbeddedZooKeeper, ConnectionOwner {
     return this.#isFrozen
   }
 
+  later(run: () => void): void {
+    this.#runtime.timers.soon(run)
+  }
+
   durableZxid(): bigint {
     return this.#durableZxid
   }
@@ -186,7 +191,7 @@ class Server implements EmbeddedZooKeeper, ConnectionOwner {
     const session = isNew ? this.#openSession(request) : state.session(request.sessionId)
     if (session === undefined || (!isNew && !session.password.equals(request.password))) {
       connection.send(0n, encodeConnected(noSession))
-      connection.finish()
+      this.#finish(connection)
       return
     }
     const live = this.#live.get(session.id)
@@ -215,12 +220,12 @@ class Server implements EmbeddedZooKeeper, ConnectionOwner {
       if (isKnown)
         connection.identities = [...connection.identities, digestIdentity(request.credentials)]
       connection.send(zxid, encodeReply({ xid, zxid, error }))
-      if (!isKnown) connection.finish()
+      if (!isKnown) this.#finish(connection)
     } else if (request.type === 'close-session') {
       this.#endSession(connection.sessionId)
       const ended = state.zxid()
       connection.send(ended, encodeReply({ xid, zxid: ended, error: ErrorNumber.OK }))
-      connection.finish()
+      this.#finish(connection)
     } else carryOut(state, connection, xid, request, this.#wallMs())
   }
 
@@ -266,6 +271,12 @@ class Server implements EmbeddedZooKeeper, ConnectionOwner {
         peer: connection.remoteAddress,
         reason,
       })
+  }
+
+  /** Lets the answers out; a client that does not close then is cut off. */
+  #finish(connection: Connection): void {
+    connection.finish()
+    this.#runtime.timers.after(lingerMsMax, () => connection.close(undefined))
   }
 
   #openSession({ timeoutMs }: ConnectRequest): StoredSession {
