@@ -85,8 +85,8 @@ export class TableRouting {
     return callUntilDone(this.#runtime, budget, `open table ${this.name}`, async () => {
       const failure = this.#map === undefined ? await this.#refresh(budget, Infinity) : undefined
       if (this.#map !== undefined) return { done: true, value: this.#map }
-      const error = failure ?? new PegasusError('ERR_INVALID_DATA', `no map of ${this.name}`)
-      return { done: false, error, again: isFinal(error) ? 'no' : 'backoff' }
+      const error = failure ?? new PegasusError('ERR_BUSY', `${this.name} was asked for too often`)
+      return { done: false, error, again: failure && isFinal(failure) ? 'no' : 'backoff' }
     })
   }
 

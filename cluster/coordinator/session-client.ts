@@ -23,6 +23,8 @@ import type {
 import { CoordinatorError } from './coordinator.ts'
 import type { Link, LinkHandlers, LinkReply, LinkRequest } from './link.ts'
 import { ClientWatches } from './client-watches.ts'
+import type { Pending } from './pending-queue.ts'
+import { PendingQueue, settle } from './pending-queue.ts'
 import { isPath } from './tree.ts'
 import type { Runtime, Timer } from '../runtime/runtime.ts'
 import { Watchdog } from './watchdog.ts'
@@ -44,13 +46,6 @@ export interface SessionClientOptions {
 const requestBytesMax = 1_040_000
 const renewMsMax = 2000
 
-interface Pending {
-  readonly request: LinkRequest
-  readonly deadlineMs: number
-  settle: ((reply: LinkReply) => void) | undefined
-  sentAtMs: number
-}
-
 export class SessionClient implements Coordinator {
   readonly #runtime: Runtime
   readonly #options: SessionClientOptions
@@ -69,8 +64,8 @@ export class SessionClient implements Coordinator {
   #sessionId = 0n
   #timeoutMs = 0
   #epoch = 0
-  #waiting: Pending[] = []
-  #sent: Pending[] = []
+  readonly #waiting = new PendingQueue()
+  readonly #sent = new PendingQueue()
   #unanswered = 0
   #deadlineTimer: Timer | undefined
   #renewTimer: Timer | undefined
@@ -210,14 +205,17 @@ export class SessionClient implements Coordinator {
       return Promise.reject(new CoordinatorError(refused, request.type, request.path))
     return new Promise((resolve, reject) => {
       const nowMs = this.#runtime.clock.monotonicMs()
-      const settle = (reply: LinkReply): void => {
-        if (reply.code === 'ok') {
-          onOk?.(reply)
-          resolve(reply)
-        } else reject(new CoordinatorError(reply.code, request.type, request.path))
+      const pending: Pending = {
+        request,
+        deadlineMs: nowMs + this.#operationTimeoutMs,
+        sentAtMs: nowMs,
+        settle: (reply) => {
+          if (reply.code === 'ok') {
+            onOk?.(reply)
+            resolve(reply)
+          } else reject(new CoordinatorError(reply.code, request.type, request.path))
+        },
       }
-      const deadlineMs = nowMs + this.#operationTimeoutMs
-      const pending: Pending = { request, deadlineMs, settle, sentAtMs: nowMs }
       if (this.#state === 'connected') this.#send(pending)
       else this.#waiting.push(pending)
       this.#armDeadline()
@@ -250,10 +248,8 @@ export class SessionClient implements Coordinator {
       if (connection !== this.#connectionNumber) return
       this.#unanswered -= 1
       this.#watchdog.answered(pending.sentAtMs)
-      // Those that have timed out in front of it are settled already.
-      if (this.#sent[0] === pending) this.#sent.shift()
-      pending.settle?.(reply)
-      pending.settle = undefined
+      this.#sent.answered(pending)
+      settle(pending, reply)
     })
   }
 
@@ -278,7 +274,7 @@ export class SessionClient implements Coordinator {
 
   #onUp(sessionId: bigint, timeoutMs: number): void {
     this.#connectionNumber += 1
-    this.#sent = []
+    this.#sent.failAll('connection-loss')
     this.#unanswered = 0
     this.#timeoutMs = timeoutMs
     const connection = this.#connectionNumber
@@ -299,7 +295,7 @@ export class SessionClient implements Coordinator {
         this.#renewals = 0
         this.#watchdog.start(timeoutMs)
         this.#enter('connected', () => {
-          for (const pending of this.#waiting.splice(0)) this.#send(pending)
+          for (const pending of this.#waiting.takeAll()) this.#send(pending)
           this.#armDeadline()
         })
       },
@@ -316,7 +312,7 @@ export class SessionClient implements Coordinator {
     this.#watchdog.stop()
     this.#unanswered = 0
     this.#enter(this.#state === 'connected' ? 'suspended' : this.#state, () => {
-      for (const { settle } of this.#sent.splice(0)) settle?.({ code: 'connection-loss' })
+      this.#sent.failAll('connection-loss')
     })
   }
 
@@ -325,7 +321,7 @@ export class SessionClient implements Coordinator {
     this.#dropLink()
     void link?.close()
     this.#enter('expired', () => {
-      for (const { settle } of this.#sent.splice(0)) settle?.({ code: 'connection-loss' })
+      this.#sent.failAll('connection-loss')
       this.#failAll('session-expired')
     })
     for (const { path, watch } of this.#watches.clear())
@@ -347,10 +343,10 @@ export class SessionClient implements Coordinator {
   }
 
   #failAll(code: CoordinatorErrorCode): void {
-    const failed = [...this.#sent.splice(0), ...this.#waiting.splice(0)]
     this.#unanswered = 0
     this.#disarmDeadline()
-    for (const { settle } of failed) settle?.({ code })
+    this.#sent.failAll(code)
+    this.#waiting.failAll(code)
   }
 
   #disarmDeadline(): void {
@@ -358,30 +354,19 @@ export class SessionClient implements Coordinator {
     this.#deadlineTimer = undefined
   }
 
-  /** Operations have equally long deadlines, so the oldest of a queue is the next. */
   #armDeadline(): void {
     if (this.#deadlineTimer !== undefined) return
-    const [sent, waiting] = [this.#sent[0], this.#waiting[0]]
-    const next = Math.min(sent?.deadlineMs ?? Infinity, waiting?.deadlineMs ?? Infinity)
+    const next = Math.min(this.#sent.nextDeadlineMs(), this.#waiting.nextDeadlineMs())
     if (next === Infinity) return
     const delayMs = Math.max(0, next - this.#runtime.clock.monotonicMs())
     this.#deadlineTimer = this.#runtime.timers.after(delayMs, () => {
       this.#deadlineTimer = undefined
       const nowMs = this.#runtime.clock.monotonicMs()
-      this.#expireUntil(this.#sent, nowMs, 'timeout')
+      this.#sent.failUntil(nowMs, 'timeout')
       // Never sent, so the outcome is known.
-      this.#expireUntil(this.#waiting, nowMs, 'not-connected')
+      this.#waiting.failUntil(nowMs, 'not-connected')
       this.#armDeadline()
     })
-  }
-
-  #expireUntil(queue: Pending[], nowMs: number, code: CoordinatorErrorCode): void {
-    for (let head = queue[0]; head !== undefined && head.deadlineMs <= nowMs; head = queue[0]) {
-      queue.shift()
-      const { settle } = head
-      head.settle = undefined
-      settle?.({ code })
-    }
   }
 
   #ask(): void {
@@ -393,10 +378,10 @@ export class SessionClient implements Coordinator {
   }
 
   /** What waits or is under way is dealt with before listeners can ask for more. */
-  #enter(state: CoordinatorState, settle: () => void): void {
+  #enter(state: CoordinatorState, dealWith: () => void): void {
     const isNew = state !== this.#state
     this.#state = state
-    settle()
+    dealWith()
     if (!isNew) return
     this.#runtime.log.debug('coordination state', { state, epoch: this.#epoch })
     for (const listener of this.#listeners) this.#tell(() => listener(state))

@@ -98,6 +98,7 @@ function restorePartition(
     return
   }
   app.unfinished++
+  takeWhole(step, partition, true)
   if (available) finishRecall(step, partition)
   else dropPartition(step, partition)
 }
@@ -123,7 +124,6 @@ function takeWhole(step: Step, partition: Partition, available: boolean): void {
 function finishRecall(step: Step, partition: Partition): void {
   const { config } = partition
   const next: Config = { ...config, partitionFlags: config.partitionFlags & ~droppedFlag }
-  takeWhole(step, partition, true)
   begin(step, partition, {
     kind: 'finish-recall',
     next,

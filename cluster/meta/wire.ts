@@ -99,6 +99,6 @@ export function leaderOnlyConfig(
     primary: leader,
     ...(names === undefined
       ? {}
-      : { hpPrimary: names.of(leader), hpSecondaries: [], hpLastDrops: [] }),
+      : { hpPrimary: names.of(leader) }),
   })
 }

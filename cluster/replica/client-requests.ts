@@ -4,6 +4,7 @@
  */
 import type { Gpid } from '../protocol/base.ts'
 import type { AppInfo } from '../protocol/layer2.ts'
+import { Rpc } from '../protocol/rpc-codes.ts'
 import { type Answer, type RpcRequest, headerError, silence } from '../rpc/handler.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { ReplicaAppKind } from './app.ts'
@@ -57,6 +58,13 @@ export class ClientRequests {
   }
 
   read(request: RpcRequest): Answer<Buffer> | Promise<Answer<Buffer>> {
+    const answer = this.#read(request)
+    // Any reply to it, refusals included, would end the connections of Go clients (wire.md 5).
+    if (request.name !== Rpc.CLEAR_SCANNER.name) return answer
+    return answer instanceof Promise ? answer.then(() => silence) : silence
+  }
+
+  #read(request: RpcRequest): Answer<Buffer> | Promise<Answer<Buffer>> {
     const { runtime, metrics } = this.#context
     const driver = this.#admit(request, 'read')
     if (!('dispatch' in driver)) return this.#refused(driver, 'read')

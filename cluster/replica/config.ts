@@ -129,6 +129,12 @@ export const replicaConfig = defineConfig('A Pegasus-compatible replica server.'
       max: HOUR_MS,
       default: 1000,
     }),
+    learnAnswerBytes: size({
+      about: 'Mutations in one answer to a learner.',
+      min: 1024,
+      max: 32 * MIB,
+      default: 8 * MIB,
+    }),
     inactiveKeep: duration({
       about: 'A replica that no configuration names stays open for so long.',
       min: 0,

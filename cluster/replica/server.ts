@@ -76,7 +76,11 @@ export async function startReplicaServer(options: ReplicaServerOptions): Promise
     name: 'replica',
     maxConnections: config.rpc.maxConnections,
   })
-  const peers = new Peers(runtime)
+  // A peer that lost its power says nothing: the connection is given up soon, not at TCP's pace.
+  const { prepareTimeout } = config.replica
+  const peers = new Peers(runtime, { silentMs: prepareTimeout, connectTimeoutMs: prepareTimeout })
+  const quietMs = Math.ceil(times.leaseMs / 4)
+  const metaPeers = new Peers(runtime, { silentMs: quietMs, connectTimeoutMs: quietMs })
   const metrics = replicaMetrics(options.metrics)
   const snapshots = new Snapshots(runtime)
   let node: ReplicaNode | undefined
@@ -105,7 +109,7 @@ export async function startReplicaServer(options: ReplicaServerOptions): Promise
   const self = config.rpc.address ?? `${listener.host}:${listener.port}`
   link = new MetaLink(
     runtime,
-    peers,
+    metaPeers,
     {
       self,
       metas: config.metaServers,
@@ -144,6 +148,7 @@ export async function startReplicaServer(options: ReplicaServerOptions): Promise
     await running.close()
     snapshots.close()
     peers.close()
+    metaPeers.close()
     await storage.close()
   }
   let ending: Promise<void> | undefined
@@ -168,7 +173,7 @@ function replicaOptions({ config, observe, commitRule }: ReplicaServerOptions): 
     metaRetryMs: replica.metaRetry,
     learnRetryMs: replica.learnRetry,
     learnTimeoutMs: 2 * replica.prepareTimeout,
-    learnBytesMax: 8 * 1024 * 1024,
+    learnBytesMax: replica.learnAnswerBytes,
     queuedBytesMax: replica.queuedBytesMax,
     mutationBytesMax: 1024 * 1024,
     applyBytesMax: 4 * 1024 * 1024,

@@ -75,7 +75,7 @@ export class Connection {
         this.#events.onOpen()
       },
       onData: (chunk) => {
-        if (this.#state === 'open') this.#events.onChunk(chunk)
+        if (this.#state === 'open' && this.#destroyReason === undefined) this.#events.onChunk(chunk)
       },
       onEnd: () => {
         if (this.#state === 'open') this.#events.onEnd()
@@ -99,6 +99,7 @@ export class Connection {
   /** Queues one frame for the write at the end of this turn; dropped when nothing can be sent. */
   send(frame: Buffer): void {
     if (this.#state !== 'open' && this.#state !== 'finishing') return
+    if (this.#destroyReason !== undefined) return
     this.#outgoing.push(frame)
     this.#outgoingBytes += frame.length
     if (this.#flushScheduled) return
@@ -145,6 +146,9 @@ export class Connection {
   destroy(reason: string): void {
     if (this.#state === 'closed') return
     this.#destroyReason ??= reason
+    // What was counted as not sent must not be sent by the flush that is still to come.
+    this.#outgoing = []
+    this.#outgoingBytes = 0
     this.#socket?.destroy()
   }
 

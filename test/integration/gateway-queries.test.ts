@@ -113,7 +113,7 @@ void t.test(
         lastCommittedDecree: 9,
         partitionFlags: 0,
       })
-      frame = encodeReply(QUERY, 0, 'ERR_OK', encodeResult(QueryCfgResponse, big))
+    frame = encodeReply(QUERY, 0, 'ERR_OK', encodeResult(QueryCfgResponse, big))
     t.same(
       (await client.query('temp', { seqid: 78 })).bytes,
       withSeqid(frame, 78),
@@ -282,7 +282,8 @@ void t.test(
     for (const [what, bytes] of Object.entries(broken)) {
       const alone = await running.client()
       alone.send(bytes)
-      await alone.closed
+      await until(() => alone.hasEnded)
+      alone.socket.end()
       t.equal(alone.replies.length, 0, what)
       const behind = await running.client()
       behind.send(
@@ -486,7 +487,7 @@ void t.test(
         lastCommittedDecree: 9,
         partitionFlags: 0,
       })
-      const frame = encodeReply(QUERY, 0, 'ERR_OK', encodeResult(QueryCfgResponse, large))
+    const frame = encodeReply(QUERY, 0, 'ERR_OK', encodeResult(QueryCfgResponse, large))
     const {
       client,
       world: running,

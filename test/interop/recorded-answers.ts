@@ -26,7 +26,11 @@ export interface RecordedAnswer {
   readonly request_hex?: string
   readonly request_length: number
   readonly request?: {
-    readonly header: { readonly partition_index: number; readonly partition_hash: string }
+    readonly header: {
+      readonly app_id: number
+      readonly partition_index: number
+      readonly partition_hash: string
+    }
     readonly message: { readonly name: string; readonly seqid: number }
   }
   readonly request_volatile?: readonly ByteRange[]
@@ -41,7 +45,7 @@ export function recordedAnswers(): readonly RecordedAnswer[] {
 }
 
 /** Table id in the recording cluster. */
-const RECORDED_APP_ID = 2
+export const RECORDED_APP_ID = 2
 
 export interface Answer {
   readonly outcome: Outcome

@@ -4,6 +4,7 @@
  * connection stays usable. What the operations must answer is server-responses.test.ts.
  */
 import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
 import t from 'tap'
 import type { Test } from 'tap'
 import {
@@ -111,6 +112,9 @@ function primariesOf(view: TableView, requests: readonly Recorded[]): Map<string
   return byAddress
 }
 
+const membersOf = ({ partitions }: TableView): unknown =>
+  partitions.map(({ ballot, primary, secondaries }) => [ballot, primary, secondaries])
+
 void t.test('recorded frames of official clients', { timeout: 400_000 }, async (t) => {
   const onebox = await startOnebox({ flags: ['--clusters', '1'] })
   t.teardown(() => onebox.remove())
@@ -151,6 +155,35 @@ void t.test('recorded frames of official clients', { timeout: 400_000 }, async (
     }
   })
 
+  await t.test('no mangled frame ends a server or disturbs the others', async (t) => {
+    const before = onebox.servers()
+    const all = ['requests', 'requests_java', 'requests_node', 'requests_v1'].flatMap((file) =>
+      recordedRequests(file, view.appId).filter((request) => isData(request) || isQuery(request)),
+    )
+    const targets = [view.metaLeader, onebox.gateway, view.partitions[2]?.primary ?? '']
+    const samples = fc.sample(fc.tuple(fc.constantFrom(...all), mangling), {
+      seed: 11,
+      numRuns: 600,
+    })
+    for (let from = 0; from < samples.length; from += 60)
+      await Promise.all(
+        samples.slice(from, from + 60).map(async ([{ bytes }, mangle], index) => {
+          const connection = new FrameConnection(targets[index % targets.length] ?? '')
+          connection.send(mangle(bytes))
+          // Whether it is answered, refused by closing or waited for is not judged here.
+          await connection.next(300)
+          connection.close()
+        }),
+      )
+    const pids = (servers: typeof before): unknown => servers.map(({ name, pid }) => [name, pid])
+    t.same(pids(onebox.servers()), pids(before), 'all servers are still the same processes')
+    const [get] = recordedRequests('requests', view.appId).filter(isData)
+    if (get !== undefined) await sendPipelined(t, targets[2] ?? '', [get])
+    t.same(membersOf(await viewTable(metas, 'temp')), membersOf(view), 'no replica has gone')
+    t.equal((await viewTable([onebox.gateway], 'temp')).partitions.length, 8)
+  })
+
+  // Last, because it drops the table.
   await t.test('administration is answered, or refused as unknown', async (t) => {
     const replica = servers.find(({ role }) => role === 'replica')?.rpc ?? ''
     const all = [
@@ -171,3 +204,32 @@ void t.test('recorded frames of official clients', { timeout: 400_000 }, async (
     }
   })
 })
+
+/** Ways to spoil a frame: cut inside with the length put right or not, bytes changed, lengths huge. */
+const mangling: fc.Arbitrary<(frame: Buffer) => Buffer> = fc.oneof(
+  fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }).map((share) => (frame: Buffer) => {
+    const isV0 = frame.readInt32BE(4) === 0
+    const bodyAt = isV0 ? 48 : 16 + frame.readInt32BE(8)
+    const body = Math.floor((frame.length - bodyAt) * share)
+    const cut = Buffer.from(frame.subarray(0, bodyAt + body))
+    cut.writeInt32BE(body, isV0 ? 16 : 12)
+    return cut
+  }),
+  fc
+    .double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
+    .map((share) => (frame: Buffer) => frame.subarray(0, Math.floor(frame.length * share))),
+  fc
+    .array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 4 })
+    .map((changes) => (frame: Buffer) => {
+      const changed = Buffer.from(frame)
+      for (const [at, byte] of changes) changed[at % changed.length] = byte
+      return changed
+    }),
+  fc
+    .tuple(fc.nat(), fc.constantFrom(-1, 0x7fffffff, 0x00ffffff))
+    .map(([at, length]) => (frame: Buffer) => {
+      const changed = Buffer.from(frame)
+      changed.writeInt32BE(length, at % (changed.length - 3))
+      return changed
+    }),
+)

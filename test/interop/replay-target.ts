@@ -6,8 +6,28 @@ import { encodeArgument, encodeRequest } from '../../cluster/protocol/frame.ts'
 import { encodeKey } from '../../cluster/protocol/key.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import { FrameConnection } from './frame-connection.ts'
-import type { Answer, RecordedAnswer } from './recorded-answers.ts'
+import { type Answer, RECORDED_APP_ID, type RecordedAnswer } from './recorded-answers.ts'
 import { type TableView, header } from './table-view.ts'
+
+interface RecordedHeader {
+  readonly app_id: number
+  readonly partition_index: number
+  readonly partition_hash: string
+}
+
+/** Requests that only prepare the next ones come without decoded fields, all of them v0. */
+function headerOf(
+  hex: string | undefined,
+  request: { readonly header: RecordedHeader } | undefined,
+): RecordedHeader {
+  if (request !== undefined) return request.header
+  const frame = Buffer.from(hex ?? '', 'hex')
+  return {
+    app_id: frame.readInt32BE(24),
+    partition_index: frame.readInt32BE(28),
+    partition_hash: String(frame.readBigUInt64BE(40)),
+  }
+}
 
 const probeSeqid = 0x7fff_0000
 
@@ -22,13 +42,11 @@ export class ReplayTarget {
   #addressOf({ to, request_hex: hex, request }: RecordedAnswer): string {
     if (to === 'meta leader') return this.#view.metaLeader
     if (to === 'meta follower') return this.#view.metaFollowers[0] ?? ''
-    // The partition is that of the hash in the header, whatever gpid stands beside it.
-    const hash =
-      hex !== undefined && hex.startsWith('5448465400000000')
-        ? Buffer.from(hex, 'hex').readBigUInt64BE(40)
-        : BigInt(request?.header.partition_hash ?? 0)
     const { partitions } = this.#view
-    const partition = partitions[Number(hash % BigInt(partitions.length))]
+    const { app_id: appId, partition_index: index, partition_hash: hash } = headerOf(hex, request)
+    // Requests that name no partition of the table went where their hash belongs.
+    const named = appId === RECORDED_APP_ID ? partitions[index] : undefined
+    const partition = named ?? partitions[Number(BigInt(hash) % BigInt(partitions.length))]
     return (to === 'primary' ? partition?.primary : partition?.secondaries[0]) ?? ''
   }
 

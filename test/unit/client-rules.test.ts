@@ -181,9 +181,9 @@ void t.test('arguments are converted, or refused with what was found', (t) => {
   const refused = { code: 'ERR_INVALID_PARAMETERS', effect: 'none' }
   t.same(bytesOf('ä', 'x'), Buffer.from('ä'))
   t.same(bytesOf(new Uint8Array([1, 2]).subarray(1), 'x'), Buffer.from([2]))
-  for (const wrong of [null, undefined, 1, {}]) {
-    t.throws(() => bytesOf(wrong as unknown as string, 'sort key'), refused)
-    t.throws(() => listOf(wrong as unknown as [], 'keys', (x) => x), refused)
+  for (const wrong of [null, undefined, 1, {}] as unknown as string[]) {
+    t.throws(() => bytesOf(wrong, 'sort key'), refused)
+    t.throws(() => listOf(wrong as unknown as readonly string[], 'keys', (x) => x), refused)
   }
   t.throws(() => hashKeyOf('', { mayBeEmpty: false }), refused)
   t.equal(hashKeyOf('', { mayBeEmpty: true }).length, 0)

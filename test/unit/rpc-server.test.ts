@@ -156,7 +156,7 @@ void t.test(
       seen.slice(0, 2).map((request) => request.isBackupRequest),
       [false, true],
     )
-    t.equal((seen[0]?.deadlineAtMs ?? 0) - (seen[0]?.receivedAtMs ?? 0), 1000)
+    t.equal(Math.round((seen[0]?.deadlineAtMs ?? 0) - (seen[0]?.receivedAtMs ?? 0)), 1000)
   },
 )
 
