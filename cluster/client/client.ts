@@ -56,8 +56,8 @@ const OPERATION_TIMEOUT_MS = 5000
 /** Enough for the leader of a meta group to be found and for a gateway's own budget. */
 const QUERY_TIMEOUT_MS = 5000
 const REFRESHES_PER_SECOND_MAX = 5
-/** A server that answers nothing for so long is connected anew; its calls run out of time before. */
-const SILENT_MS = 5000
+/** A server that answers nothing for so long, not even a probe, is taken for lost. */
+const SILENT_MS = 3000
 
 export class PegasusClient {
   readonly #runtime: Runtime

@@ -97,8 +97,6 @@ export function leaderOnlyConfig(
 ): PartitionConfiguration {
   return PartitionConfiguration.make({
     primary: leader,
-    ...(names === undefined
-      ? {}
-      : { hpPrimary: names.of(leader) }),
+    ...(names === undefined ? {} : { hpPrimary: names.of(leader) }),
   })
 }

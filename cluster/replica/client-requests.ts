@@ -8,8 +8,9 @@ import { Rpc } from '../protocol/rpc-codes.ts'
 import { type Answer, type RpcRequest, headerError, silence } from '../rpc/handler.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { ReplicaAppKind } from './app.ts'
-import type { ReplicaDriver, WriteAnswer } from './driver.ts'
+import type { ReplicaDriver } from './driver.ts'
 import type { ReplicaMetrics } from './metrics.ts'
+import type { WriteAnswer } from './waiting-clients.ts'
 
 export interface ClientRequestsContext {
   readonly runtime: Runtime

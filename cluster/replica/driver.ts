@@ -12,13 +12,12 @@ import type {
 } from '../protocol/meta-admin.ts'
 import { encode } from '../protocol/binary.ts'
 import { AppInfo } from '../protocol/layer2.ts'
-import { type Reply, headerError } from '../rpc/handler.ts'
 import type { Peers } from '../rpc/peers.ts'
 import type { Log, Runtime, Timer } from '../runtime/runtime.ts'
 import type { LogRecord } from '../storage/log-record.ts'
 import type { MutationLog } from '../storage/mutation-log.ts'
 import type { ReplicaStore } from '../storage/replica-store.ts'
-import type { AppliedUpdate, ReadAnswer, ReadRequest, ReplicaApp, ReplicaAppKind } from './app.ts'
+import type { ReadAnswer, ReadRequest, ReplicaApp, ReplicaAppKind } from './app.ts'
 import type { ReplicaMetrics } from './metrics.ts'
 import { fromLogRecord, toLogRecord } from './mutation.ts'
 import { callPeer } from './peer-calls.ts'
@@ -33,6 +32,7 @@ import type {
 } from './replica-events.ts'
 import { type Snapshots, copySnapshot } from './snapshots.ts'
 import type { ObserveReplica, ReplicaTraceEvent } from './trace.ts'
+import { WaitingClients, type WriteAnswer } from './waiting-clients.ts'
 
 export interface DriverContext {
   readonly runtime: Runtime
@@ -52,14 +52,6 @@ export interface DriverContext {
   readonly onFailed: (driver: ReplicaDriver, reason: string) => void
 }
 
-/** Answers of a write: result bytes, or an error in the frame's header. */
-export type WriteAnswer = Buffer | Reply
-
-interface WaitingClient {
-  readonly resolve: (answer: WriteAnswer) => void
-  readonly deadlineAtMs: number
-}
-
 export class ReplicaDriver {
   readonly #context: DriverContext
   readonly #replica: Replica
@@ -74,7 +66,7 @@ export class ReplicaDriver {
   #lastAppend: Promise<void> = Promise.resolve()
   readonly #timers = new Set<Timer>()
   readonly #tokens = new Map<number, (answer: ReplicaAnswer) => void>()
-  readonly #clients = new Map<number, WaitingClient>()
+  readonly #clients = new WaitingClients()
   #nextNumber = 0
   #closed = false
 
@@ -136,7 +128,7 @@ export class ReplicaDriver {
   }): Promise<WriteAnswer> {
     return new Promise((resolve) => {
       const id = this.#nextNumber++
-      this.#clients.set(id, { resolve, deadlineAtMs: given.deadlineAtMs })
+      this.#clients.add(id, { resolve, deadlineAtMs: given.deadlineAtMs })
       this.dispatch({ type: 'write', write: { id, ...given } })
     })
   }
@@ -152,8 +144,7 @@ export class ReplicaDriver {
 
   /** Clients that gave up are answered (the outcome is unknown) and forgotten. */
   expireClients(nowMs: number): void {
-    for (const [id, client] of this.#clients)
-      if (client.deadlineAtMs <= nowMs) this.#answerClient(id, headerError('ERR_TIMEOUT'))
+    this.#clients.expire(nowMs)
   }
 
   /** Ends everything; data and record stay. Resolves when no job is running any more. */
@@ -162,7 +153,7 @@ export class ReplicaDriver {
       this.dispatch({ type: 'close' })
       this.#closed = true
       for (const timer of this.#timers) timer.cancel()
-      for (const id of this.#clients.keys()) this.#answerClient(id, headerError('ERR_TIMEOUT'))
+      this.#clients.expire(Number.POSITIVE_INFINITY)
       for (const token of this.#tokens.keys()) this.#answerToken(token, { kind: 'silence' })
     }
     await this.#jobs
@@ -202,8 +193,7 @@ export class ReplicaDriver {
       case 'answer':
         return this.#answerToken(effect.token, effect.answer)
       case 'refuse':
-        for (const id of effect.ids) this.#answerClient(id, headerError(effect.error))
-        return
+        return this.#clients.refuse(effect.ids, effect.error)
       case 'append':
         return this.#append(effect)
       case 'apply':
@@ -218,12 +208,25 @@ export class ReplicaDriver {
         return runtime.timers.soon(() => {
           this.#later({ type: 'start-writes' })
         })
-      default:
-        return this.#carryOutRare(effect)
+      case 'read-log':
+      case 'open-snapshot':
+      case 'copy-snapshot':
+      case 'wipe':
+        return this.#carryOutLearning(effect)
+      case 'info-changed':
+        return this.#infoChanged()
+      case 'alarm':
+        return this.#alarm(effect.alarm, effect.message)
+      case 'trace':
+        return this.#trace(effect.event)
+      case 'close':
+        return this.#context.onFailed(this, effect.reason)
     }
   }
 
-  #carryOutRare(effect: ReplicaEffect): void {
+  #carryOutLearning(
+    effect: ReplicaEffect & { type: 'read-log' | 'open-snapshot' | 'copy-snapshot' | 'wipe' },
+  ): void {
     switch (effect.type) {
       case 'read-log':
         void this.#readLog(effect)
@@ -235,17 +238,6 @@ export class ReplicaDriver {
         return this.#job(() => this.#copySnapshot(effect))
       case 'wipe':
         return this.#job(() => this.#wipe())
-      case 'info-changed':
-        return this.#infoChanged()
-      case 'alarm':
-        return this.#alarm(effect.alarm, effect.message)
-      case 'trace':
-        return this.#trace(effect.event)
-      case 'close':
-        this.#context.onFailed(this, effect.reason)
-        return
-      default:
-        return
     }
   }
 
@@ -299,35 +291,14 @@ export class ReplicaDriver {
     if (clients.some((ofMutation) => ofMutation.length > 0)) {
       const leaseValid = this.#context.leaseValid()
       for (const [index, mutation] of mutations.entries()) {
-        const waiting = clients[index] ?? []
-        const updates = results[index] ?? []
-        this.#acknowledge(mutation, waiting, updates, leaseValid)
+        const count = this.#clients.settle(clients[index] ?? [], results[index] ?? [], leaseValid)
+        if (count === 0) continue
+        this.#context.metrics.committedRequests.add(count)
+        const { ballot, decree: acknowledged } = mutation
+        this.#trace({ type: 'write-acknowledged', ballot, decree: acknowledged })
       }
     }
     this.#later({ type: 'applied', decree, life })
-  }
-
-  #acknowledge(
-    mutation: { readonly ballot: number; readonly decree: number },
-    clients: readonly (number | undefined)[],
-    updates: readonly AppliedUpdate[],
-    leaseValid: boolean,
-  ): void {
-    let acknowledged = false
-    for (const [at, id] of clients.entries()) {
-      if (id === undefined || !this.#clients.has(id)) continue
-      const result = updates[at]?.result
-      if (!leaseValid) this.#answerClient(id, headerError('ERR_TIMEOUT'))
-      else if (result === undefined) this.#answerClient(id, headerError('ERR_INVALID_DATA'))
-      else {
-        this.#context.metrics.committedRequests.add()
-        this.#answerClient(id, result)
-        acknowledged = true
-      }
-    }
-    if (!acknowledged) return
-    const { ballot, decree } = mutation
-    this.#trace({ type: 'write-acknowledged', ballot, decree })
   }
 
   async #persist({ record }: ReplicaEffect & { type: 'persist' }): Promise<void> {
@@ -439,12 +410,5 @@ export class ReplicaDriver {
     const resolve = this.#tokens.get(token)
     this.#tokens.delete(token)
     resolve?.(answer)
-  }
-
-  #answerClient(id: number, answer: WriteAnswer): void {
-    const client = this.#clients.get(id)
-    if (client === undefined) return
-    this.#clients.delete(id)
-    client.resolve(answer)
   }
 }

@@ -189,25 +189,55 @@ export class Replica {
   }
 }
 
-/** The ballot that an event would have the replica act under. */
+/** The ballot that an event would have the replica act under; 0 for those that name none. */
 function ballotOf(event: ReplicaEvent): number {
-  switch (event.type) {
-    case 'prepare':
-    case 'remove':
-      return event.config.ballot
-    case 'proposal':
-    case 'config-synced':
-      return event.request.config.ballot
-    case 'add-learner':
-    case 'group-check':
-      return event.request.config.ballot
-    case 'meta-answered':
-    case 'learn-answered':
-      return event.response?.config.ballot ?? 0
-    default:
-      return 0
-  }
+  if (event.type === 'prepare' || event.type === 'remove') return event.config.ballot
+  if (event.type === 'proposal' || event.type === 'config-synced')
+    return event.request.config.ballot
+  if (event.type === 'add-learner' || event.type === 'group-check')
+    return event.request.config.ballot
+  if (event.type === 'meta-answered' || event.type === 'learn-answered')
+    return event.response?.config.ballot ?? 0
+  return 0
 }
+
+type Handlers = {
+  readonly [K in ReplicaEvent['type']]: (step: Step, event: ReplicaEvent & { type: K }) => void
+}
+
+const handlers: Readonly<Record<ReplicaEvent['type'], (step: Step, event: never) => void>> = {
+  write: (step, { write }) => onWrite(step, write),
+  'start-writes': startWrites,
+  logged: onLogged,
+  applied: onApplied,
+  persisted: (step, { record }) => onPersisted(step, record),
+  close: onClose,
+  'storage-failed': (step, { reason }) => fail(step, 'storage-failed', reason),
+  timer: (step, { timer }) => onTimer(step, timer),
+  connected: ({ state }) => {
+    state.connected = true
+  },
+  disconnected: onDisconnected,
+  proposal: (step, { request }) => onProposal(step, request),
+  'config-synced': (step, { request }) => onConfigSynced(step, request),
+  'meta-answered': onMetaAnswered,
+  remove: onRemove,
+  prepare: onPrepare,
+  'prepare-answered': onPrepareAnswered,
+  'group-check': onGroupCheck,
+  'add-learner': onGroupCheck,
+  'group-check-answered': (step, event) => onGroupCheckAnswered(step, event, promote),
+  learn: onLearn,
+  'log-read': onLogRead,
+  'snapshot-opened': onSnapshotOpened,
+  'learn-notify': onLearnNotify,
+  'learn-answered': onLearnAnswered,
+  'notify-answered': onNotifyAnswered,
+  'snapshot-copied': onSnapshotCopied,
+  'snapshot-failed': (step, { reason }) => onSnapshotFailed(step, reason),
+  wiped: onWiped,
+  'decree-answered': onDecreeAnswered,
+} satisfies Handlers
 
 function dispatch(step: Step, event: ReplicaEvent): void {
   const { state } = step
@@ -216,81 +246,10 @@ function dispatch(step: Step, event: ReplicaEvent): void {
   if (ballot > state.record.ballot) {
     if (state.stash.length >= STASH_MAX) return ignore(step, event)
     state.stash.push(event)
-    persist(step, { ballot })
-    return
+    return persist(step, { ballot })
   }
-  switch (event.type) {
-    case 'write':
-      return onWrite(step, event.write)
-    case 'start-writes':
-      return startWrites(step)
-    case 'logged':
-      return onLogged(step, event)
-    case 'applied':
-      return onApplied(step, event)
-    case 'persisted':
-      return onPersisted(step, event.record)
-    case 'close':
-      return onClose(step)
-    case 'storage-failed':
-      return fail(step, 'storage-failed', event.reason)
-    case 'timer':
-      return onTimer(step, event.timer)
-    case 'connected':
-      state.connected = true
-      return
-    case 'disconnected':
-      return onDisconnected(step)
-    case 'proposal':
-      return onProposal(step, event.request)
-    case 'config-synced':
-      return onConfigSynced(step, event.request)
-    case 'meta-answered':
-      return onMetaAnswered(step, event)
-    case 'remove':
-      return onRemove(step, event)
-    default:
-      return dispatchPeer(step, event)
-  }
-}
-
-function dispatchPeer(
-  step: Step,
-  event: Exclude<ReplicaEvent, { type: 'write' | 'start-writes' | 'logged' | 'applied' }>,
-): void {
-  switch (event.type) {
-    case 'prepare':
-      return onPrepare(step, event)
-    case 'prepare-answered':
-      return onPrepareAnswered(step, event)
-    case 'group-check':
-    case 'add-learner':
-      return onGroupCheck(step, event)
-    case 'group-check-answered':
-      return onGroupCheckAnswered(step, event, promote)
-    case 'learn':
-      return onLearn(step, event)
-    case 'log-read':
-      return onLogRead(step, event)
-    case 'snapshot-opened':
-      return onSnapshotOpened(step, event)
-    case 'learn-notify':
-      return onLearnNotify(step, event)
-    case 'learn-answered':
-      return onLearnAnswered(step, event)
-    case 'notify-answered':
-      return onNotifyAnswered(step, event)
-    case 'snapshot-copied':
-      return onSnapshotCopied(step, event)
-    case 'snapshot-failed':
-      return onSnapshotFailed(step, event.reason)
-    case 'wiped':
-      return onWiped(step)
-    case 'decree-answered':
-      return onDecreeAnswered(step, event)
-    default:
-      return
-  }
+  // The table has for each type the handler of that type; the compiler cannot follow the pairing.
+  handlers[event.type](step, event as never)
 }
 
 /** A closed replica, or too many waiting events: nobody is left without an end. */

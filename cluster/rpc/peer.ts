@@ -18,7 +18,7 @@ import {
 } from '../protocol/frame.ts'
 import { ProtocolError } from '../protocol/schema.ts'
 import type { Deadline } from '../runtime/deadline.ts'
-import type { Runtime } from '../runtime/runtime.ts'
+import type { Runtime, Timer } from '../runtime/runtime.ts'
 import { Connection } from './connection.ts'
 import type { RpcSignature } from './handler.ts'
 import { type PendingCall, PendingCalls } from './pending-calls.ts'
@@ -35,7 +35,11 @@ export interface PeerOptions {
   /** First pause after a failed connection; doubles up to the maximum, with jitter of a half. */
   readonly backoffMinMs: number
   readonly backoffMaxMs: number
-  /** Calls run out of time and nothing was heard for so long: the connection is given up. */
+  /**
+   * Nothing heard for so long while calls wait: the connection is given up, as its server may be
+   * frozen or cut off. Half way a probe is sent, which any server that lives answers at once, so
+   * that slow operations do not count as silence.
+   */
   readonly silentMs: number
 }
 
@@ -65,6 +69,10 @@ export interface RawReply {
   /** Result struct bytes, empty when there are none; a view that stays valid as long as held. */
   readonly result: Buffer
 }
+
+/** No server has a handler for it; all answer ERR_HANDLER_NOT_FOUND. */
+export const PROBE_NAME = 'RPC_PEER_PROBE'
+const NO_ARGUMENT = Buffer.from([0])
 
 export type PeerState = 'idle' | 'connecting' | 'open' | 'closed'
 
@@ -100,6 +108,8 @@ export class Peer {
   #lastUsedMs: number
   /** When the first request after the last sign of life was sent. */
   #unansweredSinceMs: number | undefined
+  #probed = false
+  #watch: Timer | undefined
 
   /** `address` is `host:port`, a name or an IPv4 address. Throws RangeError when it is not. */
   constructor(runtime: Runtime, given: Partial<PeerOptions> & { readonly address: string }) {
@@ -289,7 +299,7 @@ export class Peer {
     } as const
     if (pending !== undefined) {
       pending.frameNumber = this.#framesSent
-      this.#unansweredSinceMs ??= nowMs
+      if (this.#unansweredSinceMs === undefined) this.#awaitSign(connection, nowMs)
     }
     this.#framesSent++
     connection.send(encodeRequest(header, name, seqid, argument))
@@ -311,16 +321,47 @@ export class Peer {
       this.#lost(connection, `protocol violation: ${error.message}`)
       return
     }
-    if (this.#pending.size > 0) this.#unansweredSinceMs = this.#runtime.clock.monotonicMs()
+    if (this.#pending.size > 0) this.#awaitSign(connection, this.#runtime.clock.monotonicMs())
+  }
+
+  #awaitSign(connection: Connection, nowMs: number): void {
+    this.#unansweredSinceMs = nowMs
+    this.#probed = false
+    if (this.#watch === undefined) this.#watchFor(connection, this.#options.silentMs / 2)
+  }
+
+  #watchFor(connection: Connection, delayMs: number): void {
+    this.#watch = this.#runtime.timers.after(delayMs, () => {
+      // This process may have been stopped: what arrived meanwhile is to be heard first.
+      this.#runtime.timers.soon(() => {
+        this.#watch = undefined
+        this.#checkSilence(connection)
+      })
+    })
+  }
+
+  #checkSilence(connection: Connection): void {
+    const sinceMs = this.#unansweredSinceMs
+    if (this.#connection !== connection || sinceMs === undefined || this.#pending.size === 0) return
+    const nowMs = this.#runtime.clock.monotonicMs()
+    const { silentMs } = this.#options
+    if (nowMs - sinceMs >= silentMs / 2 && !this.#probed) {
+      this.#probed = true
+      const options = { deadline: { atMs: nowMs + silentMs } }
+      const seqid = this.#pending.allocateSeqid()
+      const probe = { seqid, name: PROBE_NAME, argument: NO_ARGUMENT, options, wantsReply: false }
+      this.#transmit(connection, probe)
+      this.#watchFor(connection, silentMs / 2)
+    } else if (nowMs - sinceMs >= silentMs) {
+      this.#lost(connection, `nothing heard for ${Math.round(nowMs - sinceMs)} ms`)
+    } else {
+      const dueMs = sinceMs + (this.#probed ? silentMs : silentMs / 2)
+      this.#watchFor(connection, Math.max(1, dueMs - nowMs))
+    }
   }
 
   #expired(call: PendingCall): void {
-    const connection = this.#connection
     call.onFailure(this.#local('ERR_TIMEOUT', this.#mayHaveLeft(call), call.name))
-    if (connection?.state !== 'open' || this.#unansweredSinceMs === undefined) return
-    const silentMs = this.#runtime.clock.monotonicMs() - this.#unansweredSinceMs
-    if (silentMs >= this.#options.silentMs)
-      this.#lost(connection, `nothing heard for ${Math.round(silentMs)} ms`)
   }
 
   #aborted(seqid: number): void {
@@ -344,6 +385,8 @@ export class Peer {
     )
     this.#connection = undefined
     this.#queue = []
+    this.#watch?.cancel()
+    this.#watch = undefined
     connection.destroy(reason)
     if (!this.#closed) this.#backOff(wasOpen, reason)
     for (const [index, call] of calls.entries()) {

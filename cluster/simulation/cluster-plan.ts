@@ -25,6 +25,13 @@ export interface ClusterPlan {
   /** Operations on a hash key before a new one takes its place: what the checker must search. */
   readonly operationsPerKey: number
   readonly activeKeys: number
+  readonly prepareTimeoutMs: number
+  readonly stalenessMax: number
+  readonly prepareListMax: number
+  readonly segmentBytes: number
+  readonly syncIntervalMs: number
+  readonly groupCheckMs: number
+  readonly learnAnswerBytes: number
 }
 
 export function drawPlan(random: SeededRandom): ClusterPlan {
@@ -51,5 +58,12 @@ export function drawPlan(random: SeededRandom): ClusterPlan {
     thinkMeanMs: random.pick([5, 20, 60]),
     operationsPerKey: random.pick([20, 40]),
     activeKeys: random.pick([2, 4, 8]),
+    prepareTimeoutMs: random.pick([200, 400]),
+    stalenessMax: random.pick([2, 5, 20]),
+    prepareListMax: random.pick([4, 20, 110]),
+    segmentBytes: random.pick([4096, 16_384, 1 << 20]),
+    syncIntervalMs: random.pick([100, 500, 3000]),
+    groupCheckMs: random.pick([100, 500]),
+    learnAnswerBytes: random.pick([1024, 65_536]),
   }
 }

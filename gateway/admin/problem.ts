@@ -73,5 +73,8 @@ export function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
   const { code, message, facts } = asApiError(error)
   const [status, title] = titles[code]
   const problem: Problem = { type: 'about:blank', title, status, code, detail: message, ...facts }
-  return reply.code(status).type('application/problem+json').send(JSON.stringify(problem))
+  return reply
+    .code(status)
+    .type('application/problem+json')
+    .send(Buffer.from(JSON.stringify(problem)))
 }

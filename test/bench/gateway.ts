@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -68,7 +69,7 @@ function startHaproxy(folder: string, port: number, backend: number): ChildProce
     [
       'global',
       '  nbthread 1',
-      '  maxconn 20000',
+      '  maxconn 4000',
       'defaults',
       '  mode tcp',
       '  timeout connect 2s',
@@ -80,7 +81,7 @@ function startHaproxy(folder: string, port: number, backend: number): ChildProce
       '',
     ].join('\n'),
   )
-  return spawn(haproxyPath, ['-f', config, '-db'], { stdio: 'ignore' })
+  return spawn(haproxyPath, ['-q', '-f', config, '-db'], { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
 async function main(): Promise<number> {
@@ -98,6 +99,7 @@ async function main(): Promise<number> {
     const leaderPort = await metaLeader()
     const haproxy = startHaproxy(folder, portBase + 95, leaderPort)
     children.push(haproxy)
+    await listening(portBase + 95)
     const pidOf = (match: (server: { name: string; rpc: string }) => boolean): number =>
       state.servers.find(match)?.pid ?? 0
     const gatewayPid = pidOf((server) => server.name === 'gateway')
@@ -123,6 +125,21 @@ async function main(): Promise<number> {
     for (const child of children.toReversed()) await stop(child)
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+async function listening(port: number): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => {
+        socket.destroy()
+        resolve(true)
+      })
+      socket.once('error', () => resolve(false))
+    })
+    if (open) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error(`nothing listens on port ${port}`)
 }
 
 async function compare(

@@ -266,6 +266,7 @@ void t.test(
   'without the coordination the API says so, and health tells it from being unready',
   async (t) => {
     const { call, world } = await start(t)
+    await until(() => world.gateway.unreadyReason() === undefined)
     t.same(
       [(await call('GET', '/healthz')).status, (await call('GET', '/readyz')).text],
       [200, 'ready\n'],

@@ -52,6 +52,8 @@ export interface GatewayWorld {
 export async function startWorld(
   flags: Readonly<Record<string, string>> = {},
 ): Promise<GatewayWorld> {
+  // Timers of the runtime keep no process alive, and memory coordination has nothing else.
+  const alive = setInterval(() => undefined, 1000)
   const runtime = nodeRuntime({ log: silentLog })
   const memory = new MemoryCoordination(runtime)
   const editor = memory.connect(runtime, {
@@ -91,6 +93,7 @@ export async function startWorld(
       for (const client of clients) client.destroy()
       await gateway.close()
       await Promise.all([coordinator.close(), editor.close()])
+      clearInterval(alive)
     },
   }
 }

@@ -312,10 +312,29 @@ void t.test('close ends every call, also those never sent, and refuses new ones'
   t.equal(peer.state, 'closed')
 })
 
-void t.test('a connection that stays silent while calls run out of time is given up', async (t) => {
+void t.test('a server that answers nothing at all is given up before the deadline', async (t) => {
   const { server, peer } = await scripted(t, { silentMs: 60 })
-  while (server.connections < 2) await failure(peer.call(Rpc.GET, key, after(25)))
-  t.equal(server.connections, 2)
+  const error = await failure(peer.call(Rpc.GET, key, inTime()))
+  t.match(error, { code: 'ERR_SESSION_RESET', effect: 'unknown', message: /nothing heard for/ })
+  t.same(
+    server.requests.map(({ name }) => name),
+    [Rpc.GET.name, 'RPC_PEER_PROBE'],
+  )
+})
+
+void t.test('a server that is only slow is waited for', async (t) => {
+  const { server, peer } = await scripted(t, { silentMs: 40 })
+  let probes = 0
+  server.onRequest = (request, socket) => {
+    if (request.name === Rpc.GET.name) return
+    probes++
+    socket.write(encodeReply(request.name, request.seqid, 'ERR_HANDLER_NOT_FOUND', undefined))
+    const [slow] = server.requests
+    if (probes === 5 && slow !== undefined)
+      socket.write(encodeReply(slow.name, slow.seqid, 'ERR_OK', result('slow')))
+  }
+  t.equal((await peer.call(Rpc.GET, key, inTime())).value.toString(), 'slow')
+  t.equal(server.connections, 1)
 })
 
 void t.test('send connects, wants no reply, and drops one that comes', async (t) => {

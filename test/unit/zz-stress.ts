@@ -49,9 +49,18 @@ for (let seed = from; seed <= to; seed++) {
     while (cluster.world.nowMs() < endAt) {
       await cluster.elapse(random.between(50, 2500))
       const replica = random.pick(cluster.replicas)
-      const what = random.pick(['kill', 'powercut', 'pause', 'killtwo', 'all'])
+      const what = random.pick(['kill', 'powercut', 'pause', 'killtwo', 'all', 'partition', 'partition', 'oneway', 'break', 'meta', 'addserver'])
       const victims = what === 'all' ? cluster.replicas : what === 'killtwo' ? [replica, random.pick(cluster.replicas)] : [replica]
-      if (what === 'pause') { const ms = random.between(100, 2500); replica.node.pause(); await cluster.elapse(ms); replica.node.resume() }
+      if (what === 'addserver') { if (cluster.replicas.length < 5) await cluster.add(flags) }
+      else if (what === 'meta') { cluster.metaNode.crash({ powerCut: false }); await cluster.elapse(random.between(10, 3000)); cluster.metaNode.restart(); await cluster.startMeta() }
+      else if (what === 'break') { const o = random.pick(cluster.replicas); if (o !== replica) cluster.world.network.breakConnections(replica.node.name, o.node.name, random.pick(['reset', 'silent'])) }
+      else if (what === 'partition' || what === 'oneway') {
+        const others = [...cluster.replicas.map((r) => r.node.name), 'm1', 'c1'].filter((n) => n !== replica.node.name)
+        const cut = random.chance(0.4) ? others : [random.pick(others)]
+        for (const o of cut) { if (what === 'partition' || random.chance(0.5)) cluster.world.network.block(replica.node.name, o); if (what === 'partition' || random.chance(0.5)) cluster.world.network.block(o, replica.node.name) }
+        await cluster.elapse(random.between(50, 4000)); cluster.world.network.healAll()
+      }
+      else if (what === 'pause') { const ms = random.between(100, 2500); replica.node.pause(); await cluster.elapse(ms); replica.node.resume() }
       else {
         for (const v of victims) if (v.node.alive) v.kill({ powerCut: what === 'powercut' || (what === 'all' && random.chance(0.5)) })
         await cluster.elapse(random.chance(0.3) ? 10 : random.between(10, 4000))
