@@ -70,6 +70,8 @@ export function reportHealth(
   return () => {
     stopped = true
     process.off('message', onMessage)
+    // The channel to the primary alone must not keep a drained worker alive.
+    process.channel?.unref()
   }
 }
 

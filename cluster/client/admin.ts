@@ -11,7 +11,7 @@ import { Peers } from '../rpc/peers.ts'
 import { silentLog } from '../runtime/log.ts'
 import { nodeRuntime } from '../runtime/node.ts'
 import type { Runtime } from '../runtime/runtime.ts'
-import { type Budget, type CallOptions, budgetOf, callUntilDone } from './call.ts'
+import { type Budget, type CallOptions, budgetOf, callUntilDone, closingSignal } from './call.ts'
 import { MetaSession } from './meta-session.ts'
 import { PegasusError, codeOf } from './pegasus-error.ts'
 
@@ -56,7 +56,7 @@ export class AdminClient {
   readonly #runtime: Runtime
   readonly #peers: Peers
   readonly #meta: MetaSession
-  readonly #closing = new AbortController()
+  readonly #closing = closingSignal()
   readonly #defaults: { readonly operationTimeoutMs: number; readonly closing: AbortSignal }
 
   /** Throws `PegasusError` (ERR_INVALID_PARAMETERS) for addresses that are none. */

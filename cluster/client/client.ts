@@ -13,7 +13,7 @@ import { Peers } from '../rpc/peers.ts'
 import { silentLog } from '../runtime/log.ts'
 import { nodeRuntime } from '../runtime/node.ts'
 import type { Runtime } from '../runtime/runtime.ts'
-import { type CallOptions, budgetOf } from './call.ts'
+import { type CallOptions, budgetOf, closingSignal } from './call.ts'
 import { MetaSession } from './meta-session.ts'
 import { invalidParameters } from './pegasus-error.ts'
 import { Table } from './table.ts'
@@ -64,7 +64,7 @@ export class PegasusClient {
   readonly #peers: Peers
   readonly #meta: MetaSession
   readonly #tables = new Map<string, TableRouting>()
-  readonly #closing = new AbortController()
+  readonly #closing = closingSignal()
   readonly #routingOptions: RoutingOptions
   readonly #defaults: { readonly operationTimeoutMs: number; readonly closing: AbortSignal }
 

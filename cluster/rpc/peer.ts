@@ -18,11 +18,12 @@ import {
 } from '../protocol/frame.ts'
 import { ProtocolError } from '../protocol/schema.ts'
 import type { Deadline } from '../runtime/deadline.ts'
-import type { Runtime, Timer } from '../runtime/runtime.ts'
+import type { Runtime } from '../runtime/runtime.ts'
 import { Connection } from './connection.ts'
 import type { RpcSignature } from './handler.ts'
 import { type PendingCall, PendingCalls } from './pending-calls.ts'
 import { type LocalErrorCode, RpcError } from './rpc-error.ts'
+import { SilenceWatch } from './silence-watch.ts'
 
 export interface PeerOptions {
   readonly connectTimeoutMs: number
@@ -106,10 +107,7 @@ export class Peer {
   #failures = 0
   #retryAtMs = 0
   #lastUsedMs: number
-  /** When the first request after the last sign of life was sent. */
-  #unansweredSinceMs: number | undefined
-  #probed = false
-  #watch: Timer | undefined
+  #watch: SilenceWatch | undefined
 
   /** `address` is `host:port`, a name or an IPv4 address. Throws RangeError when it is not. */
   constructor(runtime: Runtime, given: Partial<PeerOptions> & { readonly address: string }) {
@@ -270,7 +268,15 @@ export class Peer {
     this.#connection = connection
     this.#framer = new ReplyFramer(this.#options)
     this.#framesSent = 0
-    this.#unansweredSinceMs = undefined
+    this.#watch = new SilenceWatch(this.#runtime, this.#options.silentMs, {
+      isWaiting: () => this.#pending.size > 0,
+      probe: () => {
+        this.#probe(connection)
+      },
+      onSilent: (silentMs) => {
+        this.#lost(connection, `nothing heard for ${Math.round(silentMs)} ms`)
+      },
+    })
     const timeoutMs = this.#options.connectTimeoutMs
     const to = { host: this.#host, port: this.#port, timeoutMs }
     connection.attach(this.#runtime.network.connect(to, connection.handlers()))
@@ -299,14 +305,13 @@ export class Peer {
     } as const
     if (pending !== undefined) {
       pending.frameNumber = this.#framesSent
-      if (this.#unansweredSinceMs === undefined) this.#awaitSign(connection, nowMs)
+      this.#watch?.sent(nowMs)
     }
     this.#framesSent++
     connection.send(encodeRequest(header, name, seqid, argument))
   }
 
   #received(connection: Connection, chunk: Buffer): void {
-    this.#unansweredSinceMs = undefined
     try {
       this.#framer.push(chunk)
       for (;;) {
@@ -321,56 +326,28 @@ export class Peer {
       this.#lost(connection, `protocol violation: ${error.message}`)
       return
     }
-    if (this.#pending.size > 0) this.#awaitSign(connection, this.#runtime.clock.monotonicMs())
+    this.#watch?.heard()
   }
 
-  #awaitSign(connection: Connection, nowMs: number): void {
-    this.#unansweredSinceMs = nowMs
-    this.#probed = false
-    if (this.#watch === undefined) this.#watchFor(connection, this.#options.silentMs / 2)
-  }
-
-  #watchFor(connection: Connection, delayMs: number): void {
-    this.#watch = this.#runtime.timers.after(delayMs, () => {
-      // This process may have been stopped: what arrived meanwhile is to be heard first.
-      this.#runtime.timers.soon(() => {
-        this.#watch = undefined
-        this.#checkSilence(connection)
-      })
+  #probe(connection: Connection): void {
+    const deadline = { atMs: this.#runtime.clock.monotonicMs() + this.#options.silentMs }
+    this.#transmit(connection, {
+      seqid: this.#pending.allocateSeqid(),
+      name: PROBE_NAME,
+      argument: NO_ARGUMENT,
+      options: { deadline },
+      wantsReply: false,
     })
   }
 
-  #checkSilence(connection: Connection): void {
-    const sinceMs = this.#unansweredSinceMs
-    if (this.#connection !== connection || sinceMs === undefined || this.#pending.size === 0) return
-    const nowMs = this.#runtime.clock.monotonicMs()
-    const { silentMs } = this.#options
-    if (nowMs - sinceMs >= silentMs / 2 && !this.#probed) {
-      this.#probed = true
-      const options = { deadline: { atMs: nowMs + silentMs } }
-      const seqid = this.#pending.allocateSeqid()
-      const probe = { seqid, name: PROBE_NAME, argument: NO_ARGUMENT, options, wantsReply: false }
-      this.#transmit(connection, probe)
-      this.#watchFor(connection, silentMs / 2)
-    } else if (nowMs - sinceMs >= silentMs) {
-      this.#lost(connection, `nothing heard for ${Math.round(nowMs - sinceMs)} ms`)
-    } else {
-      const dueMs = sinceMs + (this.#probed ? silentMs : silentMs / 2)
-      this.#watchFor(connection, Math.max(1, dueMs - nowMs))
-    }
-  }
-
   #expired(call: PendingCall): void {
-    call.onFailure(this.#local('ERR_TIMEOUT', this.#mayHaveLeft(call), call.name))
+    call.onFailure(this.#local('ERR_TIMEOUT', call.frameNumber !== Infinity, call.name))
   }
 
   #aborted(seqid: number): void {
     const call = this.#pending.take(seqid)
-    call?.onFailure(this.#local('ERR_ABORTED', this.#mayHaveLeft(call), call.name))
-  }
-
-  #mayHaveLeft(call: PendingCall): boolean {
-    return this.#connection !== undefined && call.frameNumber < this.#connection.flushedFrames
+    // A frame that still waits for the end of this turn will be sent all the same.
+    call?.onFailure(this.#local('ERR_ABORTED', call.frameNumber !== Infinity, call.name))
   }
 
   /** The one way out of `connecting` and `open`: every call ends, the next one may connect again. */
@@ -378,20 +355,20 @@ export class Peer {
     if (this.#connection !== connection) return
     const wasOpen = connection.state !== 'connecting' && connection.flushedFrames > 0
     const calls = this.#pending.takeAll()
-    const errors = calls.map((call) =>
-      call.frameNumber === Infinity
-        ? this.#local('ERR_NETWORK_FAILURE', false, call.name, reason)
-        : this.#local('ERR_SESSION_RESET', this.#mayHaveLeft(call), call.name, reason),
-    )
+    const { flushedFrames } = connection
     this.#connection = undefined
     this.#queue = []
-    this.#watch?.cancel()
+    this.#watch?.stop()
     this.#watch = undefined
     connection.destroy(reason)
     if (!this.#closed) this.#backOff(wasOpen, reason)
-    for (const [index, call] of calls.entries()) {
-      const error = errors[index]
-      if (error !== undefined) call.onFailure(error)
+    for (const call of calls) {
+      const { name, frameNumber } = call
+      if (frameNumber === Infinity)
+        call.onFailure(this.#local('ERR_NETWORK_FAILURE', false, name, reason))
+      // What was not handed to the network by now was dropped with the connection.
+      else
+        call.onFailure(this.#local('ERR_SESSION_RESET', frameNumber < flushedFrames, name, reason))
     }
   }
 

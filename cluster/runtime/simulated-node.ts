@@ -193,6 +193,7 @@ export class SimulatedNode {
     if (this.#incarnation.alive) {
       this.#incarnation.alive = false
       this.exits.push(exit)
+      this.#world.exitCount++
     }
     this.#deferred = []
     this.#paused = false

@@ -10,6 +10,7 @@ interface TraceEntry {
   readonly node: string
   readonly kind: string
   readonly detail: string | number
+  readonly facts: object | undefined
 }
 
 const timeAsFloat = new Float64Array(1)
@@ -30,12 +31,12 @@ export class SimulatedTrace {
     return this.#count
   }
 
-  /** Counts in the hash and stands in the list of last events. */
-  add(atMs: number, node: string, kind: string, detail: string | number): void {
+  /** Counts in the hash and stands in the list of last events; `facts` only in the list. */
+  add(atMs: number, node: string, kind: string, detail: string | number, facts?: object): void {
     this.#mixTime(atMs)
     this.#mix(hashText(kind, hashText(node, 0x811c9dc5)))
     this.#mix(typeof detail === 'number' ? detail | 0 : hashText(detail, 0x811c9dc5))
-    this.#ring[this.#count++ % this.#ring.length] = { atMs, node, kind, detail }
+    this.#ring[this.#count++ % this.#ring.length] = { atMs, node, kind, detail, facts }
   }
 
   /** Counts in the hash only: what happens too often to be read. */
@@ -56,7 +57,7 @@ export class SimulatedTrace {
       const entry = this.#ring[(this.#count - kept + back) % this.#ring.length]
       return entry === undefined
         ? ''
-        : `${entry.atMs.toFixed(3)} ${entry.node} ${entry.kind} ${entry.detail}`
+        : `${entry.atMs.toFixed(3)} ${entry.node} ${entry.kind} ${entry.detail}${inWords(entry.facts)}`
     })
   }
 
@@ -69,4 +70,10 @@ export class SimulatedTrace {
     this.#low = Math.imul(this.#low ^ word, 0x01000193) >>> 0
     this.#high = (Math.imul(this.#high ^ (word >>> 7) ^ this.#low, 0xc2b2ae35) + 0x165667b1) >>> 0
   }
+}
+
+function inWords(facts: object | undefined): string {
+  return Object.entries(facts ?? {})
+    .map(([name, value]) => ` ${name}=${String(value)}`)
+    .join('')
 }

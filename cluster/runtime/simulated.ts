@@ -36,6 +36,8 @@ export class SimulatedWorld {
   readonly network: SimulatedNetwork
   readonly #queue = new EventQueue()
   readonly #nodes = new Map<string, SimulatedNode>()
+  /** How many processes have ended so far. */
+  exitCount = 0
   #nowMs = 0
   #running = false
   #current: SimulatedNode | undefined
@@ -69,8 +71,8 @@ export class SimulatedWorld {
   }
 
   /** Puts a line into the trace. */
-  note(node: string, kind: string, detail: string | number): void {
-    this.trace.add(this.#nowMs, node, kind, detail)
+  note(node: string, kind: string, detail: string | number, facts?: object): void {
+    this.trace.add(this.#nowMs, node, kind, detail, facts)
   }
 
   /** Runs code of a node; what it throws ends the node, as an uncaught exception ends a process. */

@@ -8,7 +8,7 @@ import type { CommitRule } from '../replica/replica-state.ts'
 import type { ReplicaTrace } from '../replica/trace.ts'
 import { acknowledgedByAll } from './checkers/acknowledged-by-all.ts'
 import { ballotPersistent } from './checkers/ballot-persistent.ts'
-import type { Checker } from './checkers/checker.ts'
+import { gpidText, type Checker } from './checkers/checker.ts'
 import { committedStable } from './checkers/committed-stable.ts'
 import { convergenceGaps } from './checkers/converges.ts'
 import { leaseDisjoint } from './checkers/lease-disjoint.ts'
@@ -49,7 +49,7 @@ export interface RunResult {
 const setUpMsMax = 60_000
 const convergeMsMax = 60_000
 const readAllMsMax = 60_000
-const linearizableStepsMax = 300_000
+const linearizableStepsMax = 200_000
 const lastEventsMax = 200
 
 class Run {
@@ -61,6 +61,7 @@ class Run {
   readonly #swarm: FaultSwarm
   readonly #options: RunOptions
   #undecidedKeys = 0
+  #exitsSeen = 0
 
   constructor(options: RunOptions) {
     this.#options = options
@@ -134,11 +135,10 @@ class Run {
 
   #observe(trace: ReplicaTrace): void {
     const { gpid, node, event } = trace
-    const facts = Object.entries(event)
-      .filter(([name]) => name !== 'type')
-      .map(([name, value]) => `${name}=${String(value)}`)
-    const what = `${gpid.appId}.${gpid.partitionIndex} ${facts.join(' ')}`
-    this.cluster.world.note(node, event.type, what)
+    const ballot = 'ballot' in event ? event.ballot : 0
+    const decree = 'decree' in event ? event.decree : 0
+    const mark = (gpid.partitionIndex << 28) ^ (ballot << 20) ^ decree
+    this.cluster.world.note(node, event.type, mark, { gpid: gpidText(trace), ...event })
     for (const checker of this.#checkers) checker.observe(trace)
   }
 
@@ -184,6 +184,8 @@ class Run {
 
   /** A process that ended without a fault that explains it is a finding. */
   #died(): boolean {
+    if (this.cluster.world.exitCount === this.#exitsSeen) return this.#failed()
+    this.#exitsSeen = this.cluster.world.exitCount
     for (const server of this.cluster.servers)
       for (const exit of server.node.exits.splice(0)) {
         if (exit.how === 'stopped') continue

@@ -322,6 +322,26 @@ void t.test('an abort ends a call wherever it is', async (t) => {
   t.match(await pausing, { code: 'ERR_ABORTED', effect: 'none' })
 })
 
+void t.test('many calls may share one signal', async (t) => {
+  const a = await node(t)
+  const { open } = await cluster(t, [a.address, a.address])
+  const table = await open()
+  a.server.handle(Rpc.PUT, () => rrdb.UpdateResponse.empty())
+  const warnings: Error[] = []
+  const listener = (warning: Error): number => warnings.push(warning)
+  process.on('warning', listener)
+  t.teardown(() => process.off('warning', listener))
+  const { signal } = new AbortController()
+  const records = Array.from({ length: 40 }, (_, i) => ({
+    hashKey: `${i}`,
+    sortKey: '',
+    value: '',
+  }))
+  await table.batchSet(records, { signal })
+  await new Promise<void>((resolve) => setImmediate(resolve))
+  t.same(warnings, [])
+})
+
 void t.test('close ends calls in flight, in a pause, and later ones', async (t) => {
   const a = await node(t)
   const { client } = await cluster(t, [a.address, a.address])
@@ -650,7 +670,11 @@ void t.test('batchGet asks each partition once and keeps the order of the keys',
     ],
   )
   const lastRound = asked.slice(-8)
-  t.same(lastRound.toSorted((x, y) => x - y), [0, 1, 2, 3, 4, 5, 6, 7], 'grouped anew after the split')
+  t.same(
+    lastRound.toSorted((x, y) => x - y),
+    [0, 1, 2, 3, 4, 5, 6, 7],
+    'grouped anew after the split',
+  )
 })
 
 void t.test('a batch write tries all and names those that failed', async (t) => {
