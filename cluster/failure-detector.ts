@@ -102,8 +102,11 @@ export type LeaseEffect =
   /** The leader's white list does not name this server: no beacons any more. */
   | { readonly type: 'refused'; readonly master: string }
 
-/** Pause before the next meta server is asked, when one did not answer or knew no leader. */
-const NEXT_META_MS = 1000
+/**
+ * When a meta server did not answer or knew no leader, the next one is asked this part of a beacon
+ * interval after it was: a new leader must be found before the lease is over. (Upstream waits 1 s.)
+ */
+const NEXT_META_PART = 1 / 4
 
 /** The lease of one replica server. */
 export class WorkerLease {
@@ -114,6 +117,7 @@ export class WorkerLease {
   #refused = false
   /** Send time of the newest beacon that a leader acknowledged. */
   #ackedSendMs = Number.NEGATIVE_INFINITY
+  #redirectedAtMs = Number.NEGATIVE_INFINITY
 
   /** `metas` must not be empty; `first` is the index of the one asked first (draw it). */
   constructor(options: {
@@ -157,7 +161,7 @@ export class WorkerLease {
         return this.#expire(nowMs + this.#times.checkMs)
       case 'failed':
         return event.to === this.#master && event.sentAtMs > this.#ackedSendMs
-          ? this.#tryNextMeta()
+          ? this.#tryNextMeta(nowMs - event.sentAtMs)
           : []
       case 'ack':
         return this.#acknowledged(event, nowMs)
@@ -189,7 +193,7 @@ export class WorkerLease {
       this.#refused = true
       return [{ type: 'refused', master: to }]
     }
-    if (!isMaster) return this.#redirected(primary)
+    if (!isMaster) return this.#redirected(primary, sentAtMs, nowMs)
     // A lease that ran out while nobody looked (a stalled process) has ended all the same: the
     // master may have declared this server dead meanwhile, so its configurations are stale.
     const effects = [...this.#expire(nowMs)]
@@ -201,16 +205,21 @@ export class WorkerLease {
     return effects
   }
 
-  #redirected(primary: string): readonly LeaseEffect[] {
-    if (primary === '' || primary === this.#master) return this.#tryNextMeta()
+  /** At once, but not in circles: two standbys may each take the other for the leader. */
+  #redirected(primary: string, sentAtMs: number, nowMs: number): readonly LeaseEffect[] {
+    if (primary === '' || primary === this.#master) return this.#tryNextMeta(nowMs - sentAtMs)
     this.#master = primary
-    return [{ type: 'next-beacon', afterMs: 0 }]
+    const pauseMs = this.#times.beaconMs * NEXT_META_PART
+    const again = nowMs - this.#redirectedAtMs < pauseMs
+    this.#redirectedAtMs = nowMs
+    return [{ type: 'next-beacon', afterMs: again ? pauseMs : 0 }]
   }
 
-  #tryNextMeta(): readonly LeaseEffect[] {
+  #tryNextMeta(waitedMs: number): readonly LeaseEffect[] {
     const at = this.#metas.indexOf(this.#master)
     this.#master = this.#metas[(at + 1) % this.#metas.length] ?? this.#master
-    return [{ type: 'next-beacon', afterMs: Math.min(NEXT_META_MS, this.#times.beaconMs) }]
+    const pauseMs = this.#times.beaconMs * NEXT_META_PART
+    return [{ type: 'next-beacon', afterMs: Math.max(0, pauseMs - waitedMs) }]
   }
 }
 

@@ -17,6 +17,8 @@ const ACK = `${QUERY}_ACK`
 /** An answer of 100 000 partitions with all fields is below this. */
 const REPLY_BYTES_MAX = 64 << 20
 const IN_FLIGHT_MAX = 8192
+/** Queries that the meta server does not take: beyond this, further ones are refused here. */
+const UNSENT_BYTES_MAX = 8 << 20
 const UNANSWERED_MS_MAX = 10_000
 
 /** `undefined`: the connection failed or refused the query. */
@@ -35,7 +37,9 @@ export class MetaConnection {
   readonly #socket: Socket
   readonly #framer = new ReplyFramer({ maxFrameBytes: REPLY_BYTES_MAX })
   readonly #pending = new Map<number, Pending>()
+  /** Written while the connection is not up yet. */
   readonly #unsent: Buffer[] = []
+  #unsentBytes = 0
   #state: 'connecting' | 'open' | 'closed' = 'connecting'
   #seqid = 0
   #heardAtMs: number
@@ -85,6 +89,7 @@ export class MetaConnection {
    */
   send(argument: Buffer, timeoutMs: number, handler: ReplyHandler): number {
     if (this.#state === 'closed' || this.#pending.size >= IN_FLIGHT_MAX) return -1
+    if (this.#unsentBytes + this.#socket.bufferedBytes() > UNSENT_BYTES_MAX) return -1
     const seqid = this.#seqid
     this.#seqid = (seqid + 1) & 0x7fffffff
     this.#pending.set(seqid, { sentAtMs: this.#runtime.clock.monotonicMs(), handler })
@@ -102,7 +107,10 @@ export class MetaConnection {
       argument,
     )
     if (this.#state === 'open') this.#socket.write(frame)
-    else this.#unsent.push(frame)
+    else {
+      this.#unsent.push(frame)
+      this.#unsentBytes += frame.length
+    }
     return seqid
   }
 
@@ -139,6 +147,7 @@ export class MetaConnection {
     this.#heardAtMs = this.#runtime.clock.monotonicMs()
     for (const frame of this.#unsent) this.#socket.write(frame)
     this.#unsent.length = 0
+    this.#unsentBytes = 0
   }
 
   #onData(chunk: Buffer): void {

@@ -10,6 +10,8 @@ export interface DirectoryMetrics {
   readonly zooKeeperReads: MetricCounter
   readonly missedWatches: MetricCounter
   readonly sessionsExpired: MetricCounter
+  /** A node was read; the Go proxy's count by table. */
+  readonly tableRead: (table: string, isMapped: boolean) => void
   /** Tables whose node holds no valid mapping now. */
   readonly invalid: { readonly set: (table: string, isInvalid: boolean) => void }
 }
@@ -79,6 +81,7 @@ function directoryMetrics(metrics: Metrics): DirectoryMetrics {
     zooKeeperReads: counter('zk_reads_total', 'Reads of mapping nodes'),
     missedWatches: counter('zk_missed_watch_total', 'Changes found without a watch event'),
     sessionsExpired: counter('zk_session_expired_total', 'ZooKeeper sessions lost'),
+    tableRead: byTable(metrics, 'zk_request_count', 'Mapping nodes read, by table'),
     invalid: {
       set: (table, isInvalid) => {
         if (isInvalid) invalid.add(table)
@@ -112,19 +115,6 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
   ) as Record<Result, MetricCounter>
   const lookup = (result: string): MetricCounter =>
     metrics.counter('gateway_route_lookups_total', 'Route lookups, by result', { result })
-  const tables = new Map<string, MetricCounter>()
-  const ofTable = (table: string): MetricCounter => {
-    let counter = tables.get(table)
-    if (counter === undefined) {
-      const label = tables.size < TABLE_SERIES_MAX ? table : '__other__'
-      counter = metrics.counter('client_query_config_count', 'Configuration queries, by table', {
-        table: label,
-      })
-      if (label === table) tables.set(table, counter)
-    }
-    return counter
-  }
-  const unknown = ofTable('__unknown__')
   return {
     requests,
     lookups: { hit: lookup('hit'), negative: lookup('negative'), miss: lookup('miss') },
@@ -143,6 +133,26 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     ),
     bytesIn: metrics.counter('gateway_received_bytes_total', 'Bytes from clients'),
     bytesOut: metrics.counter('gateway_sent_bytes_total', 'Bytes to clients'),
-    tableQueried: (table, isMapped) => (isMapped ? ofTable(table) : unknown).add(),
+    tableQueried: byTable(metrics, 'client_query_config_count', 'Configuration queries, by table'),
+  }
+}
+
+/** A counter with the label `table`, for mapped tables up to a limit (O-1). */
+function byTable(
+  metrics: Metrics,
+  name: string,
+  help: string,
+): (table: string, isMapped: boolean) => void {
+  const tables = new Map<string, MetricCounter>()
+  const unknown = metrics.counter(name, help, { table: '__unknown__' })
+  const other = metrics.counter(name, help, { table: '__other__' })
+  return (table, isMapped) => {
+    let counter = isMapped ? tables.get(table) : unknown
+    if (counter === undefined) {
+      const isFull = tables.size >= TABLE_SERIES_MAX
+      counter = isFull ? other : metrics.counter(name, help, { table })
+      if (!isFull) tables.set(table, counter)
+    }
+    counter.add()
   }
 }

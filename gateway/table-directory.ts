@@ -209,6 +209,7 @@ export class TableDirectory {
         else if (entry.reading === number) this.#onWatch(entry, event)
       })
       entry.armed = true
+      this.#metrics.tableRead(entry.table, node !== undefined)
       if (node === undefined) this.#onAbsent(entry)
       else this.#onValue(entry, node.data, node.stat)
     } catch (error) {

@@ -51,6 +51,8 @@ export interface NodeInfo {
 
 const OPERATION_TIMEOUT_MS = 10_000
 const HEALTH_POLL_MS = 100
+/** A server that answers nothing for so long, not even a probe, is taken for lost. */
+const SILENT_MS = 3000
 
 export class AdminClient {
   readonly #runtime: Runtime
@@ -62,7 +64,7 @@ export class AdminClient {
   /** Throws `PegasusError` (ERR_INVALID_PARAMETERS) for addresses that are none. */
   constructor(options: AdminClientOptions) {
     this.#runtime = options.runtime ?? nodeRuntime({ log: silentLog })
-    this.#peers = new Peers(this.#runtime)
+    this.#peers = new Peers(this.#runtime, { silentMs: SILENT_MS })
     this.#meta = new MetaSession(this.#runtime, this.#peers, options.metaServers)
     const operationTimeoutMs = options.operationTimeoutMs ?? OPERATION_TIMEOUT_MS
     this.#defaults = { operationTimeoutMs, closing: this.#closing.signal }
@@ -157,7 +159,13 @@ export class AdminClient {
   async waitForTable(name: string, options: CallOptions = {}): Promise<void> {
     const budget = this.#budget(options)
     await callUntilDone(this.#runtime, budget, `wait for table ${name}`, async () => {
-      const response = await this.#meta.queryConfiguration(name, budget)
+      let response: QueryCfgResponse
+      try {
+        response = await this.#meta.queryConfiguration(name, budget)
+      } catch (error) {
+        if (!(error instanceof PegasusError)) throw error
+        return { done: false, error, again: 'no' }
+      }
       const lacking = response.err === 'ERR_OK' ? whatLacks(response) : response.err
       if (lacking === undefined) return { done: true, value: undefined }
       const code = response.err === 'ERR_OK' ? 'ERR_NOT_ENOUGH_MEMBER' : codeOf(response.err)

@@ -12,8 +12,12 @@ import { Rpc } from '../protocol/rpc-codes.ts'
 import type { QueryCfgResponse } from '../protocol/layer2.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 
-/** With others to ask, one meta server gets so long; a lone address gets all the time there is. */
-const ATTEMPT_MS = 1500
+/**
+ * With others to ask, one meta server gets so long; a lone address gets all the time there is. A
+ * change may take the leader longer, and must not be repeated without need.
+ */
+const QUERY_ATTEMPT_MS = 1500
+const CHANGE_ATTEMPT_MS = 5000
 /** Pause before a leader that is still loading is asked again. */
 const NOT_ACTIVE_MS = 1000
 const HOPS_MAX = 3
@@ -110,7 +114,7 @@ export class MetaSession {
     let response: R
     try {
       response = await this.#peers.get(target).call(rpc, argument, {
-        deadline: this.#attemptDeadline(target, budget),
+        deadline: this.#attemptDeadline(target, budget, options.changes),
         signal: budget.signal,
       })
     } catch (error) {
@@ -128,10 +132,11 @@ export class MetaSession {
     return { done: true, value: response }
   }
 
-  #attemptDeadline(target: string, budget: Budget): { readonly atMs: number } {
+  #attemptDeadline(target: string, budget: Budget, changes: boolean): { readonly atMs: number } {
     const alone = this.#candidates.length === 1 && this.#candidates[0] === target
     if (alone) return budget.deadline
-    const atMs = this.#runtime.clock.monotonicMs() + ATTEMPT_MS
+    const attemptMs = changes ? CHANGE_ATTEMPT_MS : QUERY_ATTEMPT_MS
+    const atMs = this.#runtime.clock.monotonicMs() + attemptMs
     return { atMs: Math.min(atMs, budget.deadline.atMs) }
   }
 
@@ -151,7 +156,8 @@ export class MetaSession {
 
   #forwarded(target: string, rpcName: string, address: string, progress: Progress): Outcome<never> {
     const error = answered(rpcName, target, 'ERR_FORWARD_TO_OTHERS')
-    if (address === '' || address === target || progress.hops >= HOPS_MAX) {
+    const useless = address === target || this.#peers.find(address) === undefined
+    if (useless || progress.hops >= HOPS_MAX) {
       progress.hops = 0
       return this.#missed(target, error, progress)
     }

@@ -112,7 +112,7 @@ export class TableRouting {
         return this.#unroutable(failure, 'its configuration is not known')
       }
       const route = routeOf(map, typeof target === 'function' ? target(map) : target)
-      const peer = this.#peerOf(route)
+      const peer = this.#peers.find(route.primary)
       if (peer === undefined) {
         const failure = await this.#refresh(budget, routedAtMs)
         return this.#unroutable(failure, `partition ${route.partitionIndex} has no primary`)
@@ -125,7 +125,7 @@ export class TableRouting {
   send<A, R>(rpc: DataRpc<A, R>, argument: A, target: Target, budget: Budget): void {
     if (this.#map === undefined) return
     const route = routeOf(this.#map, target)
-    this.#peerOf(route)?.send(rpc, argument, { ...route, deadline: budget.deadline })
+    this.#peers.find(route.primary)?.send(rpc, argument, { ...route, deadline: budget.deadline })
   }
 
   async #attempt<A, R, T>(
@@ -190,11 +190,6 @@ export class TableRouting {
     // A new map is there, or one is not to be had just now: look again behind a pause.
     const error = new PegasusError('ERR_INACTIVE_STATE', `table ${this.name}: ${why}`)
     return { done: false, error, again: 'backoff' }
-  }
-
-  #peerOf(route: Route): Peer | undefined {
-    if (route.primary === '' || route.primary.startsWith('raw:')) return undefined
-    return this.#peers.get(route.primary)
   }
 
   /**

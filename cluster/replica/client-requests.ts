@@ -106,7 +106,7 @@ export class ClientRequests {
       return headerError('ERR_HANDLER_NOT_FOUND')
     const driver = this.#context.find({ appId, partitionIndex })
     if (driver === undefined) return headerError('ERR_OBJECT_NOT_FOUND')
-    const { info } = driver.view()
+    const info = driver.replica.appInfo
     const denied = denial(info.envs.get(DENY), access)
     if (denied !== undefined)
       return denied === 'timeout' ? silence : headerError('ERR_INVALID_STATE')

@@ -135,7 +135,7 @@ export class ReplicaDriver {
 
   /** The caller has checked role and lease. */
   read(request: ReadRequest, isBackupRequest: boolean): Promise<ReadAnswer> {
-    if (!isBackupRequest) {
+    if (!isBackupRequest && this.#context.observe !== undefined) {
       const { ballot, applied } = this.#replica.view()
       this.#trace({ type: 'read-served', ballot, applied })
     }
@@ -384,7 +384,7 @@ export class ReplicaDriver {
   }
 
   #infoChanged(): void {
-    const { info } = this.#replica.view()
+    const info = this.#replica.appInfo
     const bytes = encode(AppInfo, info)
     if (bytes.equals(this.#infoBytes)) return
     this.#infoBytes = bytes

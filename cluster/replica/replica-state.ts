@@ -266,8 +266,10 @@ export function noVotes(tokens: number[] = []): Votes {
 export function persist(step: Step, wanted: Partial<ReplicaRecord>): void {
   const { state, out } = step
   const ballot = Math.max(state.recordWanted.ballot, wanted.ballot ?? 0)
-  state.recordWanted = { ballot, incomplete: wanted.incomplete ?? state.recordWanted.incomplete }
+  const incomplete = wanted.incomplete ?? state.recordWanted.incomplete
+  state.recordWanted = { ballot, incomplete }
   if (state.recordInFlight !== undefined) return
+  if (ballot === state.record.ballot && incomplete === state.record.incomplete) return
   state.recordInFlight = state.recordWanted
   out.push({ type: 'persist', record: state.recordWanted })
 }

@@ -157,6 +157,11 @@ export class Replica {
     }
   }
 
+  /** Description of the table, as last heard; cheap. */
+  get appInfo(): AppInfo {
+    return this.#state.info
+  }
+
   /** For config sync and queries of the meta server. */
   info(durable: number): ReplicaInfo {
     const state = this.#state
@@ -297,8 +302,7 @@ function onPersisted(step: Step, record: ReplicaRecord): void {
     trace(step, () => ({ type: 'ballot-persisted', ballot: record.ballot }))
   state.record = record
   state.recordInFlight = undefined
-  const { ballot, incomplete } = state.recordWanted
-  if (ballot > record.ballot || incomplete !== record.incomplete) persist(step, {})
+  persist(step, {})
   for (const event of state.stash.splice(0)) dispatch(step, event)
   continueLearning(step)
 }

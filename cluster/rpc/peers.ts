@@ -46,6 +46,16 @@ export class Peers {
     return peer
   }
 
+  /** The same for an address that came from outside: `undefined` when no server can have it. */
+  find(address: string): Peer | undefined {
+    try {
+      return this.get(address)
+    } catch (error) {
+      if (error instanceof RangeError) return undefined
+      throw error
+    }
+  }
+
   /** Ends all calls and connections. Idempotent. */
   close(): void {
     this.#closed = true

@@ -102,6 +102,7 @@ export class PendingCalls {
       } else if (call.deadlineAtMs < nextAtMs) nextAtMs = call.deadlineAtMs
     }
     if (nextAtMs !== Infinity) this.#setTimer(nextAtMs)
+    expired.sort((a, b) => a.deadlineAtMs - b.deadlineAtMs)
     for (const call of expired) this.#onExpired(call)
   }
 }

@@ -4,6 +4,7 @@
  * leaving one out does not move the others. `heal` ends everything that is still going on.
  */
 import type { MemoryCoordination } from '../coordinator/memory.ts'
+import type { ReplicaTrace } from '../replica/trace.ts'
 import type { SeededRandom } from '../runtime/simulated-random.ts'
 import type { SimulatedWorld } from '../runtime/simulated.ts'
 import { calmNetwork } from '../runtime/simulated-network.ts'
@@ -16,6 +17,8 @@ export interface FaultSurface {
   /** Names of all nodes, clients included. */
   readonly nodeNames: readonly string[]
   readonly coordination: MemoryCoordination
+  /** Sees every event of every replica until the answer is called. */
+  readonly watch: (watcher: (trace: ReplicaTrace) => void) => () => void
 }
 
 /** What a fault does; the answer ends it. `say` writes the schedule. */
@@ -63,7 +66,11 @@ const pause: Fault = ({ servers }, random, say) => {
   if (server === undefined || server.node.paused) return undefined
   say(`pause ${server.node.name}`)
   server.node.pause()
-  return () => server.node.resume()
+  return () => {
+    // A meta server that slept through its session ends.
+    server.excuse()
+    server.node.resume()
+  }
 }
 
 /** Cuts one node off from some others, in one direction or both. */
@@ -115,9 +122,12 @@ const slowDisk: Fault = (surface, random, say) => {
 const fullDisk: Fault = (surface, random, say) => {
   const server = random.pick(replicasOf(surface))
   say(`disk of ${server.node.name} is full`)
-  server.excuse = 'disk full'
+  server.excuse()
   server.node.disk.configure({ full: true })
-  return () => server.node.disk.configure({ full: false })
+  return () => {
+    server.excuse()
+    server.node.disk.configure({ full: false })
+  }
 }
 
 const diskErrors: Fault = (surface, random, say) => {
@@ -128,9 +138,12 @@ const diskErrors: Fault = (surface, random, say) => {
     'syncErrorProbability',
   ] as const)
   say(`disk of ${server.node.name}: ${which} 0.05`)
-  server.excuse = 'disk errors'
+  server.excuse()
   server.node.disk.configure({ [which]: 0.05 })
-  return () => server.node.disk.configure({ [which]: 0 })
+  return () => {
+    server.excuse()
+    server.node.disk.configure({ [which]: 0 })
+  }
 }
 
 const wallClock: Fault = ({ servers }, random, say) => {
@@ -146,7 +159,7 @@ const expireSession: Fault = ({ servers, coordination }, random, say) => {
   if (sessions.length === 0) return undefined
   const id = random.pick(sessions)
   say(`coordinator session ${id} expires`)
-  for (const server of servers) if (server.role === 'meta') server.excuse = 'session expired'
+  for (const server of servers) if (server.role === 'meta') server.excuse()
   coordination.expire(id)
   return undefined
 }
@@ -155,16 +168,25 @@ const coordinatorLink: Fault = ({ servers, coordination }, random, say) => {
   const server = random.pick(servers.filter(({ role }) => role === 'meta'))
   const how = random.pick(['down', 'lost-replies'] as const)
   say(`coordinator ${how} for ${server.node.name}`)
-  server.excuse = 'coordinator out of reach'
+  server.excuse()
   coordination.setReachable(server.node.name, how)
-  return () => coordination.setReachable(server.node.name, 'up')
+  return () => {
+    server.excuse()
+    coordination.setReachable(server.node.name, 'up')
+  }
 }
 
 const coordinatorFrozen: Fault = ({ servers, coordination }, _random, say) => {
   say('coordinator stops answering')
-  for (const server of servers) if (server.role === 'meta') server.excuse = 'coordinator frozen'
+  const excuseMetas = (): void => {
+    for (const server of servers) if (server.role === 'meta') server.excuse()
+  }
+  excuseMetas()
   coordination.freeze()
-  return () => coordination.thaw()
+  return () => {
+    excuseMetas()
+    coordination.thaw()
+  }
 }
 
 interface FaultKind {
@@ -173,6 +195,55 @@ interface FaultKind {
   readonly everyMs: number
   readonly lastsMs: number
 }
+
+/** What a crash point may lie right behind; the moments of replica-invariants.md 4.1. */
+const crashPointTypes = [
+  'recovered',
+  'configured',
+  'ballot-persisted',
+  'proposed',
+  'logged',
+  'committed',
+  'applied',
+  'write-acknowledged',
+  'durable',
+  'learning',
+] as const
+
+/** Waits for an event of a replica, then ends, cuts or pauses its server in that very moment. */
+function atEvent(act: (server: ManagedServer, random: SeededRandom) => () => void): Fault {
+  return (surface, random, say) => {
+    const type = random.pick(crashPointTypes)
+    const frequent = type === 'recovered' || type === 'configured' || type === 'learning'
+    let left = random.below(frequent ? 4 : 40)
+    let end: (() => void) | undefined
+    const stop = surface.watch((trace) => {
+      if (trace.event.type !== type || left-- > 0) return
+      stop()
+      const server = surface.servers.find(({ address }) => address === trace.node)
+      // Behind this turn: the code that tells of the event is still running.
+      surface.world.after(0, () => {
+        if (server === undefined || !server.node.alive || server.node.paused) return
+        say(`at ${type} of ${server.node.name}`)
+        end = act(server, random)
+      })
+    })
+    return () => {
+      stop()
+      end?.()
+    }
+  }
+}
+
+const crashPoint = atEvent((server, random) => {
+  server.holdDown(random.chance(0.5))
+  return () => server.release()
+})
+
+const pausePoint = atEvent((server) => {
+  server.node.pause()
+  return () => server.node.resume()
+})
 
 export const faultKinds = {
   kill: { fault: down(false), everyMs: 6000, lastsMs: 1500 },
@@ -186,6 +257,8 @@ export const faultKinds = {
   'full-disk': { fault: fullDisk, everyMs: 15_000, lastsMs: 1500 },
   'disk-errors': { fault: diskErrors, everyMs: 15_000, lastsMs: 1500 },
   'wall-clock': { fault: wallClock, everyMs: 5000, lastsMs: 1 },
+  'crash-point': { fault: crashPoint, everyMs: 3000, lastsMs: 2500 },
+  'pause-point': { fault: pausePoint, everyMs: 3000, lastsMs: 2000 },
   'session-expiry': { fault: expireSession, everyMs: 10_000, lastsMs: 1 },
   'coordinator-link': { fault: coordinatorLink, everyMs: 10_000, lastsMs: 1500 },
   'coordinator-frozen': { fault: coordinatorFrozen, everyMs: 20_000, lastsMs: 1000 },

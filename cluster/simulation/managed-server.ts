@@ -6,6 +6,9 @@ import type { SimulatedNode } from '../runtime/simulated-node.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SimulatedWorld } from '../runtime/simulated.ts'
 
+/** How long after a fault a server may still end of it. */
+const excuseMs = 10_000
+
 export interface ManagedServerOptions {
   readonly role: 'meta' | 'replica'
   readonly node: SimulatedNode
@@ -21,12 +24,11 @@ export class ManagedServer {
   readonly role: 'meta' | 'replica'
   readonly node: SimulatedNode
   readonly address: string
-  /** Set by faults that this server's own end may follow from: then it is no finding. */
-  excuse: string | undefined
   readonly #world: SimulatedWorld
   readonly #options: ManagedServerOptions
   /** While a fault keeps it down nobody restarts it. */
   #heldDown = false
+  #excusedUntilMs = 0
 
   constructor(world: SimulatedWorld, options: ManagedServerOptions) {
     this.#world = world
@@ -39,6 +41,15 @@ export class ManagedServer {
       world.after(world.random.between(50, 500), () => this.#bootUnlessHeld())
     }
     this.#run()
+  }
+
+  /** A fault from which this server's own end may follow: then it is no finding. */
+  excuse(): void {
+    this.#excusedUntilMs = this.#world.nowMs() + excuseMs
+  }
+
+  get excused(): boolean {
+    return this.#world.nowMs() < this.#excusedUntilMs
   }
 
   /** A fault: ends the process, and keeps it down until `release`. */

@@ -8,7 +8,7 @@ import type { CommitRule } from '../replica/replica-state.ts'
 import type { ReplicaTrace } from '../replica/trace.ts'
 import { acknowledgedByAll } from './checkers/acknowledged-by-all.ts'
 import { ballotPersistent } from './checkers/ballot-persistent.ts'
-import { gpidText, type Checker } from './checkers/checker.ts'
+import { gpidText, type Checker, type MakeChecker } from './checkers/checker.ts'
 import { committedStable } from './checkers/committed-stable.ts'
 import { convergenceGaps } from './checkers/converges.ts'
 import { leaseDisjoint } from './checkers/lease-disjoint.ts'
@@ -24,6 +24,8 @@ export interface RunOptions {
   /** Virtual minutes under faults. */
   readonly minutes: number
   readonly commitRule?: CommitRule
+  /** The checkers of replica events; all when left out. What clients see is always checked. */
+  readonly checkers?: readonly MakeChecker[]
   /** Kinds of faults to leave out of what the seed draws. */
   readonly without?: ReadonlySet<FaultKindName>
   /** Sees every log line of the servers. */
@@ -46,6 +48,14 @@ export interface RunResult {
   readonly lastEvents: readonly string[]
 }
 
+export const allCheckers: readonly MakeChecker[] = [
+  onePrimaryPerBallot,
+  committedStable,
+  acknowledgedByAll,
+  leaseDisjoint,
+  ballotPersistent,
+]
+
 const setUpMsMax = 60_000
 const convergeMsMax = 60_000
 const readAllMsMax = 60_000
@@ -60,18 +70,13 @@ class Run {
   readonly #workload: Workload
   readonly #swarm: FaultSwarm
   readonly #options: RunOptions
+  readonly #watchers = new Set<(trace: ReplicaTrace) => void>()
   #undecidedKeys = 0
   #exitsSeen = 0
 
   constructor(options: RunOptions) {
     this.#options = options
-    this.#checkers = [
-      onePrimaryPerBallot,
-      committedStable,
-      acknowledgedByAll,
-      leaseDisjoint,
-      ballotPersistent,
-    ].map((make) => {
+    this.#checkers = (options.checkers ?? allCheckers).map((make) => {
       const checker: Checker = make((message) => this.#violated(checker.property, message))
       return checker
     })
@@ -93,6 +98,10 @@ class Run {
         world,
         servers,
         coordination,
+        watch: (watcher) => {
+          this.#watchers.add(watcher)
+          return () => this.#watchers.delete(watcher)
+        },
         nodeNames: [...servers.map(({ node }) => node.name), ...clients.map(({ name }) => name)],
       },
       world.random.fork('faults'),
@@ -140,6 +149,7 @@ class Run {
     const mark = (gpid.partitionIndex << 28) ^ (ballot << 20) ^ decree
     this.cluster.world.note(node, event.type, mark, { gpid: gpidText(trace), ...event })
     for (const checker of this.#checkers) checker.observe(trace)
+    for (const watcher of this.#watchers) watcher(trace)
   }
 
   async #setUp(): Promise<void> {
@@ -149,10 +159,10 @@ class Run {
         const admin = new AdminClient({ runtime, metaServers, operationTimeoutMs: setUpMsMax })
         const { partitionCount, copies } = plan
         // Refused until enough replica servers have joined.
-        for (let created = false; !created;) {
+        for (let done = false; !done;) {
           try {
             await admin.createTable(tableName, { partitionCount, replicaCount: copies })
-            created = true
+            done = true
           } catch (error) {
             if (!(error instanceof PegasusError)) throw error
             await new Promise<void>((resolve) => runtime.timers.after(100, resolve))
@@ -189,7 +199,7 @@ class Run {
     for (const server of this.cluster.servers)
       for (const exit of server.node.exits.splice(0)) {
         if (exit.how === 'stopped') continue
-        const excused = exit.how !== 'uncaught' && server.excuse !== undefined
+        const excused = exit.how !== 'uncaught' && server.excused
         if (!excused)
           this.#violated(
             'servers end only for a reason',
@@ -215,6 +225,8 @@ class Run {
       if (this.#failed()) return
     }
     for (const gap of gaps) this.#violated('the cluster converges after the faults', gap)
+    const lastCallMs = world.nowMs() + this.cluster.plan.operationTimeoutMs + 5000
+    await world.run({ untilMs: lastCallMs, until: () => this.#workload.idle || this.#died() })
     if (!this.#workload.idle)
       this.#violated('every call ends', 'a client operation has not come back')
   }

@@ -18,6 +18,8 @@ import type {
   IterateOptions,
   StorageEngine,
 } from './engine.ts'
+import { GetQueue } from './get-queue.ts'
+import type { QueuedGet } from './get-queue.ts'
 import { callersRange, checkEngineFormat, isEmptyRange } from './engine-format.ts'
 
 export interface RocksDbOptions {
@@ -86,11 +88,13 @@ export async function openRocksDb(options: RocksDbOptions): Promise<StorageEngin
 class RocksDbEngine implements StorageEngine {
   readonly #context: Context
   readonly #what: string
+  readonly #gets: GetQueue
   #closing: Promise<void> | undefined
 
   constructor(context: Context, what: string) {
     this.#context = context
     this.#what = what
+    this.#gets = new GetQueue(setImmediate, (group) => this.#read(group))
   }
 
   write(batch: readonly BatchOperation[], options: { readonly sync: boolean }): Promise<void> {
@@ -99,13 +103,7 @@ class RocksDbEngine implements StorageEngine {
 
   get(key: Buffer): Promise<Buffer | undefined> {
     if (this.#closing !== undefined) return Promise.reject(this.#closedError())
-    return new Promise((resolve, reject) => {
-      binding.db_get(this.#context, key, noOptions, (error, value) => {
-        if (error === null) resolve(value)
-        else if (error.message.startsWith('NotFound')) resolve(undefined)
-        else reject(engineError(this.#what, error))
-      })
-    })
+    return this.#gets.add(key)
   }
 
   getMany(keys: readonly Buffer[]): Promise<readonly (Buffer | undefined)[]> {
@@ -153,8 +151,19 @@ class RocksDbEngine implements StorageEngine {
   }
 
   close(): Promise<void> {
-    this.#closing ??= settle<void>(this.#what, (done) => binding.db_close(this.#context, done))
+    if (this.#closing !== undefined) return this.#closing
+    this.#gets.flush()
+    this.#closing = settle<void>(this.#what, (done) => binding.db_close(this.#context, done))
     return this.#closing
+  }
+
+  #read(group: readonly QueuedGet[]): void {
+    const keys = group.map(({ key }) => key)
+    binding.db_get_many(this.#context, keys, noOptions, (error, values) => {
+      for (const [index, { resolve, reject }] of group.entries())
+        if (error === null) resolve(values[index])
+        else reject(engineError(this.#what, error))
+    })
   }
 
   #isOpen(): boolean {

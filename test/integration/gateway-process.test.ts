@@ -18,6 +18,9 @@ import { FrameClient, root, until } from '../support/gateway-world.ts'
 
 const cli = new URL('../../cluster/cli/main.js', import.meta.url).pathname
 
+// A process takes a second to start, more when the machine is busy.
+t.setTimeout(120_000)
+
 interface Ended {
   readonly code: number | null
   readonly output: string

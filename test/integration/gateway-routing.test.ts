@@ -29,10 +29,11 @@ interface Started {
 async function start(
   t: { teardown: (end: () => Promise<void>) => unknown },
   flags: Readonly<Record<string, string>> = {},
+  sessionTimeoutMs?: number,
 ): Promise<Started> {
   const one = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
   const two = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 2 }))
-  const world = await startWorld(flags)
+  const world = await startWorld(flags, sessionTimeoutMs)
   t.teardown(async () => {
     await world.close()
     await Promise.all([one.close(), two.close()])
@@ -204,7 +205,7 @@ void t.test('R-12: the tables in memory are bounded', async (t) => {
 void t.test(
   'R-20, W-6: with the coordination lost known tables are served and unknown ones told',
   async (t) => {
-    const { world, one, clusterOf } = await start(t, { 'routing.lookupTimeoutMs': '200' })
+    const { world, one, clusterOf } = await start(t, { 'routing.lookupTimeoutMs': '1500' }, 1500)
     await world.map('temp', [one.address])
     t.equal(await clusterOf('temp'), 1)
     t.equal(await clusterOf('nobody'), 'ERR_OBJECT_NOT_FOUND')
@@ -223,7 +224,7 @@ void t.test(
 )
 
 void t.test('R-21: a change while the connection was lost is seen when it is back', async (t) => {
-  const { world, one, two, clusterOf } = await start(t)
+  const { world, one, two, clusterOf } = await start(t, {}, 1500)
   await world.map('temp', [one.address])
   t.equal(await clusterOf('temp'), 1)
   t.equal(await clusterOf('late'), 'ERR_OBJECT_NOT_FOUND')
@@ -237,7 +238,7 @@ void t.test('R-21: a change while the connection was lost is seen when it is bac
 })
 
 void t.test('R-22: after an expired session every entry is read and watched again', async (t) => {
-  const { world, one, two, clusterOf } = await start(t)
+  const { world, one, two, clusterOf } = await start(t, {}, 1500)
   await world.map('moved', [one.address])
   await world.map('later', [one.address])
   for (const table of ['moved', 'later']) t.equal(await clusterOf(table), 1)

@@ -51,6 +51,8 @@ export interface GatewayWorld {
 
 export async function startWorld(
   flags: Readonly<Record<string, string>> = {},
+  /** Short where a test waits for its loss; else long, so that a busy machine loses none. */
+  sessionTimeoutMs = 30_000,
 ): Promise<GatewayWorld> {
   // Timers of the runtime keep no process alive, and memory coordination has nothing else.
   const alive = setInterval(() => undefined, 1000)
@@ -64,7 +66,7 @@ export async function startWorld(
   await editor.create('/metaproxy', Buffer.alloc(0))
   await editor.create(root, Buffer.alloc(0))
   const coordinator = memory.connect(runtime, {
-    sessionTimeoutMs: 500,
+    sessionTimeoutMs,
     onExpiry: 'renew',
     name: 'gateway',
   })

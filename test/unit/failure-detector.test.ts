@@ -92,10 +92,24 @@ void t.test('a worker follows a standby’s hint at once, and tries the next one
     { type: 'next-beacon', afterMs: 0 },
   ])
   t.equal(lease.master, 'm9')
-  t.same(kinds(lease.step({ type: 'failed', to: 'm9', sentAtMs: 3 }, 700)), ['next-beacon'])
+  t.same(
+    lease.step({ type: 'failed', to: 'm9', sentAtMs: 3 }, 700),
+    [{ type: 'next-beacon', afterMs: 0 }],
+    'it has waited long enough',
+  )
   t.equal(lease.master, 'm1')
-  lease.step(ack(800, { isMaster: false }), 801)
+  t.same(lease.step(ack(800, { isMaster: false }), 850), [{ type: 'next-beacon', afterMs: 200 }])
   t.equal(lease.master, 'm2', 'it knew no leader')
+  t.end()
+})
+
+void t.test('two standbys that point at each other are not asked in circles', (t) => {
+  const lease = worker()
+  const hint = (to: string, primary: string, nowMs: number): readonly LeaseEffect[] =>
+    lease.step({ type: 'ack', to, sentAtMs: nowMs, isMaster: false, allowed: true, primary }, nowMs)
+  t.same(hint('m1', 'm2', 100), [{ type: 'next-beacon', afterMs: 0 }])
+  t.same(hint('m2', 'm1', 101), [{ type: 'next-beacon', afterMs: 250 }])
+  t.same(hint('m1', 'm2', 352), [{ type: 'next-beacon', afterMs: 0 }])
   t.end()
 })
 

@@ -79,10 +79,14 @@ interface Meta extends MetaServer {
 }
 
 class Cluster {
-  readonly coordination = new MemoryCoordination(runtime)
+  readonly coordination: MemoryCoordination
   readonly peers = new Peers(runtime)
   readonly metas: Meta[] = []
   readonly replicas: ScriptedReplica[] = []
+
+  constructor(latencyMs = { min: 0.2, max: 1 }) {
+    this.coordination = new MemoryCoordination(runtime, { latencyMs })
+  }
 
   async meta(flags: Readonly<Record<string, string>> = {}, metrics = new Metrics()): Promise<Meta> {
     const crashes: string[] = []
@@ -588,6 +592,18 @@ void t.test(
     t.equal(cluster.coordination.sessionIds().length, 2, 'while the old session still lives')
   },
 )
+
+void t.test('while the tree is being read, requests are answered “not yet” [E12]', async (t) => {
+  const cluster = new Cluster({ min: 20, max: 25 })
+  t.teardown(() => cluster.close())
+  const meta = await cluster.meta(slowSession)
+  const seen = new Set<string>()
+  await until('it serves', async () => {
+    seen.add((await query(cluster, meta, 'x')).err)
+    return seen.has('ERR_OBJECT_NOT_FOUND') ? true : undefined
+  })
+  t.same([...seen], ['ERR_FORWARD_TO_OTHERS', 'ERR_SERVICE_NOT_ACTIVE', 'ERR_OBJECT_NOT_FOUND'])
+})
 
 void t.test('bad input is answered clearly', async (t) => {
   const cluster = new Cluster()

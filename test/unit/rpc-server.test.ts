@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { type Socket as NetSocket, connect } from 'node:net'
+import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import {
   encodeArgument,
@@ -536,4 +537,47 @@ void t.test('recorded frame abuse ends as with the original server', async (t) =
     }
     raw.destroy()
   }
+})
+
+void t.test('damaged frames end or fail their own connection, never the server', async (t) => {
+  const { server, client } = await start(t, { maxFrameBytes: 1 << 20 })
+  server.handle(Rpc.GET, (key) => value(key.toString()))
+  server.handle(Rpc.MULTI_PUT, async () => headerError('ERR_BUSY'))
+  const whole = Buffer.concat([
+    get(v0, 1),
+    encodeRequest(
+      v1,
+      Rpc.MULTI_PUT.name,
+      2,
+      encodeArgument(Rpc.MULTI_PUT.argument, {
+        hashKey: Buffer.from('h'),
+        kvs: [{ key: Buffer.from('s'), value: Buffer.from('v') }],
+        expireTsSeconds: 0,
+      }),
+    ),
+    get(v1, 3),
+  ])
+  const damage = fc.record({
+    changes: fc.array(fc.tuple(fc.nat(whole.length - 1), fc.nat(255)), { maxLength: 4 }),
+    cutAt: fc.nat(whole.length),
+    splitAt: fc.nat(whole.length),
+  })
+  await fc.assert(
+    fc.asyncProperty(damage, async ({ changes, cutAt, splitAt }) => {
+      const bytes = Buffer.from(whole)
+      for (const [at, to] of changes) bytes[at] = to
+      const raw = client()
+      raw.write(bytes.subarray(0, Math.min(splitAt, cutAt)))
+      raw.write(bytes.subarray(Math.min(splitAt, cutAt), cutAt))
+      raw.end()
+      await raw.until(() => raw.closed)
+      if (changes.length === 0 && cutAt === whole.length) t.equal(raw.replies.length, 3)
+    }),
+    { numRuns: 150 },
+  )
+  await condition(() => server.counts().connections === 0)
+  const last = client()
+  last.write(get(v0, 9))
+  await last.until(() => last.replies.length === 1)
+  t.equal(last.replies[0]?.errorName, 'ERR_OK')
 })

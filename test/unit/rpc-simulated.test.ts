@@ -110,3 +110,30 @@ void t.test('the same seed gives the same trace', async (t) => {
   t.equal(first.hash, second.hash)
   t.equal(first.history.answered, second.history.answered)
 })
+
+void t.test('a server that is only slow is waited for, as it answers probes', async (t) => {
+  const world = new SimulatedWorld({ seed: 1 })
+  const server = world.node('server', { ip: '10.0.0.1' })
+  const client = world.node('client', { ip: '10.0.0.2' })
+  const rpc = new RpcServer(server.runtime, { name: 'server' })
+  rpc.handle(Rpc.GET, (value) => {
+    return new Promise((resolve) => {
+      server.runtime.timers.after(10_000, () => resolve(ReadResponse.make({ value })))
+    })
+  })
+  void rpc.listen({ host: '0.0.0.0', port: 80 })
+  const peers = new Peers(client.runtime, { silentMs: 400 })
+  const outcomes: string[] = []
+  const { runtime } = client
+  world.after(1, () => {
+    world.enter(client, () => {
+      const deadline = deadlineIn(runtime.clock, 20_000)
+      const note = (outcome: unknown): number => outcomes.push(String(outcome))
+      const slow = peers.get('server:80').call(Rpc.GET, Buffer.from('slow'), { deadline })
+      slow.then(({ value }) => note(value), note)
+    })
+  })
+  await world.run({ untilMs: 30_000, until: () => outcomes.length > 0 })
+  t.same(outcomes, ['slow'])
+  t.equal(rpc.counts().accepted, 1)
+})

@@ -132,8 +132,8 @@ void t.test('histories of one honest copy are linearizable; a changed answer is 
 })
 
 void t.test('a search without end is undecided', (t) => {
-  const operations = Array.from({ length: 40 }, (_, i) => write(i, Infinity, { a: `v${i}` }))
-  const contradiction = read(100, 101, { a: 'v1', b: 'x' })
+  const operations = Array.from({ length: 40 }, (_, i) => write(i, 100 + i, { a: `v${i}` }))
+  const contradiction = read(200, 201, { a: 'v1', b: 'x' })
   t.equal(checkLinearizable([...operations, contradiction], 10_000).verdict, 'undecided')
   t.end()
 })

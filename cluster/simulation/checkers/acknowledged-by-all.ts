@@ -20,7 +20,7 @@ export const acknowledgedByAll: MakeChecker = (report) => {
       const holdingOf = (member: string): Holding =>
         entryOf(holdings, `${gpid} ${member}`, () => ({ logged: new Set(), applied: 0 }))
       const { type } = event
-      if (type === 'configured' && event.status === 'primary' && !event.transient)
+      if (type === 'configured' && event.status === 'primary')
         members.set(`${gpid} ${event.ballot}`, [event.primary, ...event.secondaries])
       else if (type === 'logged') holdingOf(node).logged.add(event.decree)
       else if (type === 'applied')

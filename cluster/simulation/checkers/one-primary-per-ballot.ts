@@ -28,8 +28,7 @@ export const onePrimaryPerBallot: MakeChecker = (report) => {
         if (other !== node)
           report(`${key}: ${node} acts as primary (${event.type}), so did ${other}`)
       }
-      // A primary that has lost a member acts under no configuration until meta has agreed.
-      if (event.type === 'configured' && event.status === 'primary' && !event.transient) {
+      if (event.type === 'configured' && event.status === 'primary') {
         const key = `${gpidText(trace)} ballot ${event.ballot}`
         const members = `${event.primary} [${event.secondaries.toSorted().join(' ')}]`
         const other = entryOf(configurations, key, () => members)
