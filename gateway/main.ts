@@ -21,6 +21,10 @@ export function main(words: readonly string[]): Promise<number> {
     // The admin server has health and metrics on its own port.
     health: () => undefined,
     logLevel: (config) => config.log.level,
+    problems: ({ zookeeper: { user, password } }) =>
+      (user === undefined) === (password === undefined)
+        ? []
+        : ['zookeeper.user and zookeeper.password: give both or neither'],
     start: (context) => {
       if (isWorker()) return startWorker(context)
       return context.config.workers > 1 ? startPrimary(context) : startSingle(context)

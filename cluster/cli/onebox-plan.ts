@@ -107,6 +107,10 @@ export function parseOneboxFlags(words: readonly string[]): OneboxOptions {
   }
   if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(values.host))
     throw new UsageError(`--host ${values.host}: expected an IPv4 address`)
+  if (values.host === '0.0.0.0')
+    throw new UsageError(
+      '--host 0.0.0.0: expected one address of this machine, under which the servers reach each other',
+    )
   const tables = [{ name: 'temp', partitionCount: 8 }, ...values.table.map(tableWish)]
   return {
     host: values.host,

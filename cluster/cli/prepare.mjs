@@ -240,9 +240,11 @@ function build() {
 
 function holderIsAlive() {
   const holder = Number(readText(lockFile))
-  // Between creation and content the file is empty: count it as held for a moment.
-  if (!(holder > 0))
-    return statSync(lockFile, { throwIfNoEntry: false })?.mtimeMs > Date.now() - 2000
+  // Just released, or between creation and content: nobody's to remove.
+  if (!(holder > 0)) {
+    const since = statSync(lockFile, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()
+    return since > Date.now() - 5000
+  }
   try {
     process.kill(holder, 0)
     return true
@@ -261,13 +263,27 @@ function tryLock() {
   }
 }
 
+/** One at a time, so that no run removes the lock that another has just taken. */
+function removeDeadLock() {
+  const guard = `${lockFile}-takeover`
+  try {
+    mkdirSync(guard)
+  } catch {
+    const since = statSync(guard, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()
+    if (since < Date.now() - 5000) rmSync(guard, { recursive: true, force: true })
+    return
+  }
+  if (!holderIsAlive()) rmSync(lockFile, { force: true })
+  rmSync(guard, { recursive: true, force: true })
+}
+
 /** Waits while another run prepares this checkout; takes the lock over from a dead one. */
 function withLock(work) {
   mkdirSync('dist', { recursive: true })
   let told = false
   while (!tryLock()) {
     if (!holderIsAlive()) {
-      rmSync(lockFile, { force: true })
+      removeDeadLock()
       continue
     }
     if (!told) say('waiting for another run in this checkout')

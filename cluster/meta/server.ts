@@ -37,7 +37,7 @@ export interface MetaServer {
 
 /** What makes the configuration unusable although every option by itself is fine. */
 export function metaConfigProblems(config: MetaConfig): readonly string[] {
-  const { failureDetector, zookeeper, meta } = config
+  const { failureDetector, zookeeper, meta, rpc } = config
   const problem = timingProblem(timesOf(failureDetector), {
     sessionMs: zookeeper.sessionTimeout,
     restoreMs: meta.restoreAllowance,
@@ -47,6 +47,12 @@ export function metaConfigProblems(config: MetaConfig): readonly string[] {
     problems.push(
       `meta.minReplicaCount ${meta.minReplicaCount}: above meta.maxReplicaCount ` +
         `${meta.maxReplicaCount}`,
+    )
+  if ((zookeeper.user === undefined) !== (zookeeper.password === undefined))
+    problems.push('zookeeper.user and zookeeper.password: give both or neither')
+  if (rpc.address === undefined && rpc.host === '0.0.0.0')
+    problems.push(
+      'rpc.host 0.0.0.0: set rpc.address to the IP:PORT that others reach this server at',
     )
   return problems
 }

@@ -49,7 +49,10 @@ export interface ReadRequest {
   readonly partitionHash: bigint
   /** Unix milliseconds to judge expiry by. */
   readonly nowMs: number
-  /** Monotonic milliseconds; a long iteration ends with what it has before this point. */
+  /**
+   * Monotonic milliseconds; a long iteration ends with what it has before this point. Infinity for
+   * requests of clients: the server's own limit holds, their time is but a hint (wire.md 2).
+   */
   readonly deadlineAtMs: number
 }
 

@@ -27,6 +27,8 @@ export interface ClientRequestsContext {
 const MESSAGE_HEADER_BYTES = 12
 const DENY = 'replica.deny_client_request'
 const VALIDATE_HASH = 'replica.split.validate_partition_hash'
+/** Go clients send what is left of their time modulo 4294.967 ms: anything below says nothing. */
+const CLIENT_TIMEOUT_MS_MIN = 4295
 
 type Access = 'read' | 'write'
 
@@ -49,7 +51,7 @@ export class ClientRequests {
       code: request.name,
       body: request.argumentBytes,
       batchable: kind.writes.get(request.name)?.batchable ?? false,
-      deadlineAtMs: Math.min(request.deadlineAtMs, latestMs),
+      deadlineAtMs: Math.min(clientDeadlineMs(request), latestMs),
     })
     return writing.then((answer: WriteAnswer) => {
       if (!Buffer.isBuffer(answer)) return this.#refused(answer, 'write')
@@ -80,7 +82,8 @@ export class ClientRequests {
         argument: request.argumentBytes,
         partitionHash: request.partitionHash,
         nowMs: runtime.clock.wallMs(),
-        deadlineAtMs: request.deadlineAtMs,
+        // A scanner whose reply is cut short fails for good: not for a hint like the client's time.
+        deadlineAtMs: Infinity,
       },
       isBackupRequest,
     )
@@ -129,6 +132,13 @@ export class ClientRequests {
     else metrics.readsRefused.add()
     return answer
   }
+}
+
+/** Monotonic milliseconds from which on the client certainly does not wait; Infinity: unknown. */
+export function clientDeadlineMs(
+  request: Pick<RpcRequest, 'receivedAtMs' | 'deadlineAtMs'>,
+): number {
+  return Math.max(request.deadlineAtMs, request.receivedAtMs + CLIENT_TIMEOUT_MS_MIN)
 }
 
 /** `timeout*write`, `reconfig*all` and the like; anything else denies nothing. */

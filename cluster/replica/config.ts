@@ -12,7 +12,7 @@ import {
   size,
   text,
 } from '../runtime/config.ts'
-import { failureDetectorOptions } from '../failure-detector.ts'
+import { failureDetectorOptions, timesOf, timingProblem } from '../failure-detector.ts'
 
 const HOUR_MS = 3_600_000
 const MIB = 1 << 20
@@ -189,3 +189,28 @@ export const replicaConfig = defineConfig('A Pegasus-compatible replica server.'
 })
 
 export type ReplicaConfig = ConfigOf<typeof replicaConfig>
+
+const IPV4 = /^\d{1,3}(\.\d{1,3}){3}$/
+
+/** What is wrong between options that are fine by themselves. */
+export function replicaConfigProblems(config: ReplicaConfig): readonly string[] {
+  const { failureDetector, replica, rpc } = config
+  const problems: string[] = []
+  const timing = timingProblem(timesOf(failureDetector))
+  if (timing !== undefined) problems.push(`failureDetector: ${timing}`)
+  if (replica.prepareListMax < replica.stalenessMax)
+    problems.push(
+      `replica.prepareListMax ${replica.prepareListMax}: below replica.stalenessMax ` +
+        `${replica.stalenessMax}`,
+    )
+  const [name, ip] =
+    rpc.address === undefined
+      ? ['rpc.host', rpc.host]
+      : ['rpc.address', rpc.address.replace(/:\d+$/, '')]
+  // It becomes this server's identity: meta servers and clients send it around as four bytes.
+  if (!IPV4.test(ip) || ip === '0.0.0.0')
+    problems.push(
+      `${name} ${ip}: others cannot reach this server there; set rpc.address to its IPv4:PORT`,
+    )
+  return problems
+}

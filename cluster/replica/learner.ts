@@ -210,13 +210,18 @@ function remoteFailure(step: Step, error: string): void {
   if (learning === undefined) return
   learning.failures++
   learning.stage = 'asking'
-  const hopeless =
+  if (isHopeless(error) || learning.failures > FAILURES_MAX) return giveUp(step)
+  const timer = { kind: 'retry-learn', signature: learning.signature } as const
+  out.push({ type: 'timer', timer, delayMs: state.options.learnRetryMs })
+}
+
+/** The other side is no primary any more, or knows nothing of this attempt. */
+function isHopeless(error: string): boolean {
+  return (
     error === 'ERR_OBJECT_NOT_FOUND' ||
     error === 'ERR_WRONG_CHECKSUM' ||
     error === 'ERR_INVALID_STATE'
-  if (hopeless || learning.failures > FAILURES_MAX) return giveUp(step)
-  const timer = { kind: 'retry-learn', signature: learning.signature } as const
-  out.push({ type: 'timer', timer, delayMs: state.options.learnRetryMs })
+  )
 }
 
 export function onRetryLearn(step: Step, signature: bigint): void {
@@ -238,10 +243,11 @@ export function onNotifyAnswered(
   const { learning } = state
   if (learning?.signature !== event.signature || learning.stage !== 'succeeded') return
   const error = event.response?.err ?? event.error
-  if (error === 'ERR_OBJECT_NOT_FOUND' || error === 'ERR_WRONG_CHECKSUM') return giveUp(step)
-  if (error === 'ERR_OK') return
+  if (isHopeless(error)) return giveUp(step)
+  // Told, but not promoted yet: should the primary change before it is, nobody would say so.
+  const { learnRetryMs, groupCheckMs } = state.options
   const timer = { kind: 'retry-notify', signature: learning.signature } as const
-  out.push({ type: 'timer', timer, delayMs: state.options.learnRetryMs })
+  out.push({ type: 'timer', timer, delayMs: error === 'ERR_OK' ? groupCheckMs : learnRetryMs })
 }
 
 export function onRetryNotify(step: Step, signature: bigint): void {

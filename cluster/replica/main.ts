@@ -1,7 +1,7 @@
 /** The process of a replica server: `metaproxy replica --config FILE`. */
 import { runServer } from '../runtime/process.ts'
 import { openRocksDb } from '../storage/rocksdb.ts'
-import { type ReplicaConfig, replicaConfig } from './config.ts'
+import { type ReplicaConfig, replicaConfig, replicaConfigProblems } from './config.ts'
 import { startReplicaServer } from './server.ts'
 
 /** Distance of the health port to the RPC port, when none is configured. */
@@ -14,6 +14,7 @@ export function main(words: readonly string[]): Promise<number> {
     schema: replicaConfig,
     words,
     logLevel: (config) => config.log,
+    problems: replicaConfigProblems,
     health: ({ http, rpc }: ReplicaConfig) => ({
       host: http.host,
       port: http.port === 0 && rpc.port > 0 ? rpc.port + HTTP_PORT_DISTANCE : http.port,

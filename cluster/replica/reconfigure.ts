@@ -9,7 +9,7 @@ import { PartitionStatus, ReplicaConfiguration } from '../protocol/metadata.ts'
 import { addLearner } from './learnee.ts'
 import { requestUpdate, sendUpdate, withoutMember } from './meta-update.ts'
 import type { ReplicaEvent } from './replica-events.ts'
-import { type Step, alarm } from './replica-state.ts'
+import { type ReplicaState, type Step, alarm } from './replica-state.ts'
 import { adoptPartitionConfiguration } from './roles.ts'
 
 export function onProposal(step: Step, request: ConfigurationUpdateRequest): void {
@@ -67,6 +67,20 @@ function shrink(
   requestUpdate(step, type, node, { ...without, secondaries: [...without.secondaries, self] })
 }
 
+/**
+ * The configuration that meta has decided on, be it the one asked for or another one; undefined when
+ * the answer decides nothing and the request has to be repeated.
+ */
+export function decidedConfig({
+  response,
+}: ReplicaEvent & { type: 'meta-answered' }): PartitionConfiguration | undefined {
+  const decided =
+    response?.err === 'ERR_OK' ||
+    response?.err === 'ERR_INVALID_VERSION' ||
+    response?.err === 'ERR_INVALID_PARAMETERS'
+  return decided ? response.config : undefined
+}
+
 export function onMetaAnswered(step: Step, event: ReplicaEvent & { type: 'meta-answered' }): void {
   const { state, out } = step
   const { update } = state
@@ -75,26 +89,31 @@ export function onMetaAnswered(step: Step, event: ReplicaEvent & { type: 'meta-a
     state.update = undefined
     return
   }
-  const { response } = event
-  const error = response?.err ?? event.error
-  const decided = error === 'ERR_OK' || error === 'ERR_INVALID_VERSION'
-  if (!decided || response === undefined) {
+  const config = decidedConfig(event)
+  if (config === undefined) {
     const timer = { kind: 'retry-meta', attempt: update.attempt } as const
     out.push({ type: 'timer', timer, delayMs: state.options.metaRetryMs })
     return
   }
   state.update = undefined
-  const adopted = adoptPartitionConfiguration(step, response.config)
-  if (!adopted || error !== 'ERR_OK') return
-  if (update.type === ConfigType.CT_REMOVE && update.node !== state.self) {
-    const config = ReplicaConfiguration.make({
-      pid: state.gpid,
-      ballot: state.ballot,
-      primary: response.config.primary,
-      status: PartitionStatus.PS_INACTIVE,
+  const adopted = adoptPartitionConfiguration(step, config)
+  if (!adopted || event.response?.err !== 'ERR_OK') return
+  if (update.type === ConfigType.CT_REMOVE && update.node !== state.self)
+    out.push({
+      type: 'send',
+      to: update.node,
+      call: { kind: 'remove', config: removedConfiguration(state, config.primary) },
+      timeoutMs: 1000,
     })
-    out.push({ type: 'send', to: update.node, call: { kind: 'remove', config }, timeoutMs: 1000 })
-  }
+}
+
+function removedConfiguration(state: ReplicaState, primary: string): ReplicaConfiguration {
+  return ReplicaConfiguration.make({
+    pid: state.gpid,
+    ballot: state.ballot,
+    primary,
+    status: PartitionStatus.PS_INACTIVE,
+  })
 }
 
 export function onRetryMeta(step: Step, attempt: number): void {

@@ -27,6 +27,7 @@ import {
   startLearning,
 } from './learner.ts'
 import {
+  decidedConfig,
   learnInfo,
   onConfigSynced,
   onDecreeAnswered,
@@ -201,8 +202,10 @@ function ballotOf(event: ReplicaEvent): number {
     return event.request.config.ballot
   if (event.type === 'add-learner' || event.type === 'group-check')
     return event.request.config.ballot
-  if (event.type === 'meta-answered' || event.type === 'learn-answered')
-    return event.response?.config.ballot ?? 0
+  // A refusal may carry anything, such as the configuration that was asked for and not decided.
+  if (event.type === 'meta-answered') return decidedConfig(event)?.ballot ?? 0
+  if (event.type === 'learn-answered')
+    return event.response?.err === 'ERR_OK' ? event.response.config.ballot : 0
   return 0
 }
 

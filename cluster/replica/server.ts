@@ -63,6 +63,8 @@ export interface ReplicaServer {
 
 const EXPIRE_MS = 500
 const DRAIN_MS = 5000
+/** The engine is synced early when so much is not. */
+const UNSYNCED_BYTES_MAX = 32 * 1024 * 1024
 
 /** Rejects with an error that says what is wrong: configuration, data folder, port in use. */
 export async function startReplicaServer(options: ReplicaServerOptions): Promise<ReplicaServer> {
@@ -75,6 +77,9 @@ export async function startReplicaServer(options: ReplicaServerOptions): Promise
   const server = new RpcServer(runtime, {
     name: 'replica',
     maxConnections: config.rpc.maxConnections,
+    // All partitions of a peer share its connection.
+    maxInflightPerConnection: 8192,
+    maxInflightBytesPerConnection: 64 * 1024 * 1024,
   })
   // A peer that lost its power says nothing: the connection is given up soon, not at TCP's pace.
   const { prepareTimeout } = config.replica
@@ -308,6 +313,7 @@ function keepHouse(
   { node, stores, log, config }: Household,
 ): { readonly stop: () => Promise<void> } {
   let stopped = false
+  let syncing = false
   let turn = Promise.resolve()
   let syncTimer: Timer | undefined
   let expireTimer: Timer | undefined
@@ -329,6 +335,13 @@ function keepHouse(
   const expire = (): void => {
     const nowMs = runtime.clock.monotonicMs()
     for (const driver of node.drivers()) driver.expireClients(nowMs)
+    if (!syncing && stores.unsyncedBytes() > UNSYNCED_BYTES_MAX) {
+      syncing = true
+      stores
+        .sync()
+        .catch((error: unknown) => runtime.log.error('sync mark failed', { error }))
+        .finally(() => (syncing = false))
+    }
     expireTimer = runtime.timers.after(EXPIRE_MS, expire)
   }
   schedule()

@@ -64,6 +64,8 @@ export function loadConfig<Schema extends AnySection>(
 ): LoadedConfig<ConfigOf<Schema>> {
   const problems: string[] = []
   const file = readFile(sources, problems)
+  // Of a file that cannot be read nothing can be said to be missing.
+  if (problems.length > 0) return { ok: false, problems }
   const known = new Set<string>()
   const config = readSection(schema, '', file.root, { sources, file, problems, known })
   for (const path of Object.keys(sources.flags))

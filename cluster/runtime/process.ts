@@ -10,6 +10,7 @@ import { createLog, type LogLevel } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { nodeRuntime } from './node.ts'
 import type { Log, Runtime } from './runtime.ts'
+import { systemError } from './system-error.ts'
 
 export interface RunningServer {
   /** Undefined when ready, else the reason why not; for `/readyz`. Left out: ready once started. */
@@ -123,7 +124,7 @@ function configOf<Schema extends AnySection>(
     try {
       fileText = readFileSync(file, 'utf8')
     } catch (cause) {
-      return { problems: [`${file}: ${cause instanceof Error ? cause.message : String(cause)}`] }
+      return { problems: [systemError(`cannot read the configuration ${file}`, cause).message] }
     }
   const loaded = loadConfig(schema, {
     ...(fileText === undefined ? {} : { fileText }),
@@ -158,8 +159,11 @@ async function serve<Schema extends AnySection>(
     if (at !== undefined)
       health = await serveHttp({ ...at, routes: healthRoutes(running, metrics, state) })
   } catch (error) {
-    log.error('start failed', { error })
-    say(`metaproxy ${server.name}: ${error instanceof Error ? error.message : String(error)}`)
+    const reason = error instanceof Error ? error.message : String(error)
+    // A stack helps with defects only: a port in use, a foreign folder and the like have a code.
+    const isExpected = error instanceof Error && 'code' in error && error.name !== 'TypeError'
+    log.error('start failed', isExpected ? { reason } : { error })
+    say(`metaproxy ${server.name}: ${reason}`)
     // What was started before the failure must not keep the process alive.
     process.exit(1)
   }

@@ -26,12 +26,21 @@ const codes: Readonly<Record<string, RuntimeErrorCode>> = {
   EAI_AGAIN: 'ENOTFOUND',
 }
 
+/** What Node says about a failed `listen`, for people; it would repeat the address. */
+const listenTexts: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is in use by another program (EADDRINUSE)',
+  EADDRNOTAVAIL: 'this machine has no such address (EADDRNOTAVAIL)',
+  EACCES: 'not permitted, ports below 1024 need a privilege (EACCES)',
+}
+
 /** `attempt` says what was tried on what, such as `listen on 127.0.0.1:80`. */
 export function systemError(attempt: string, cause: unknown): RuntimeError {
   if (cause instanceof RuntimeError) return cause
   const code =
     typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : ''
-  const text = cause instanceof Error ? cause.message : String(cause)
+  const isListen = cause instanceof Error && 'syscall' in cause && cause.syscall === 'listen'
+  const listenText = isListen && Object.hasOwn(listenTexts, code) ? listenTexts[code] : undefined
+  const text = listenText ?? (cause instanceof Error ? cause.message : String(cause))
   const known = Object.hasOwn(codes, code) ? codes[code] : undefined
   return new RuntimeError(known ?? 'EOTHER', `${attempt}: ${text}`, { cause })
 }

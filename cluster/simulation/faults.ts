@@ -280,8 +280,9 @@ export class FaultSwarm {
   constructor(surface: FaultSurface, random: SeededRandom, without: ReadonlySet<FaultKindName>) {
     this.#surface = surface
     this.#random = random
+    const density = random.fork('swarm').pick([0.15, 0.4, 0.7])
     this.kinds = faultKindNames.filter(
-      (name) => random.fork(`swarm/${name}`).chance(0.4) && !without.has(name),
+      (name) => random.fork(`swarm/${name}`).chance(density) && !without.has(name),
     )
   }
 
@@ -289,7 +290,7 @@ export class FaultSwarm {
     for (const name of this.kinds) {
       const random = this.#random.fork(`kind/${name}`)
       // A kind may be rare or frequent in this run.
-      this.#next(name, random, random.pick([0.5, 1, 2]))
+      this.#next(name, random, random.pick([0.2, 0.5, 1, 2]))
     }
   }
 

@@ -11,6 +11,7 @@ import { ballotPersistent } from './checkers/ballot-persistent.ts'
 import { gpidText, type Checker, type MakeChecker } from './checkers/checker.ts'
 import { committedStable } from './checkers/committed-stable.ts'
 import { convergenceGaps } from './checkers/converges.ts'
+import { durableSurvives } from './checkers/durable-survives.ts'
 import { leaseDisjoint } from './checkers/lease-disjoint.ts'
 import { checkLinearizable, describeHistory } from './checkers/linearizable.ts'
 import { onePrimaryPerBallot } from './checkers/one-primary-per-ballot.ts'
@@ -54,6 +55,7 @@ export const allCheckers: readonly MakeChecker[] = [
   acknowledgedByAll,
   leaseDisjoint,
   ballotPersistent,
+  durableSurvives,
 ]
 
 const setUpMsMax = 60_000

@@ -270,7 +270,12 @@ function engineError(what: string, cause: Error): EngineError {
   const { message } = cause
   const text = `${what}: ${message}`
   if (message.startsWith('Corruption')) return new EngineError('corruption', text, { cause })
-  if (/lock hold by|\/LOCK/.test(message)) return new EngineError('locked', text, { cause })
+  if (/lock hold by|\/LOCK/.test(message))
+    return new EngineError(
+      'locked',
+      `${what} is in use by another process: one server per data folder (${message})`,
+      { cause },
+    )
   return new EngineError('io', text, { cause })
 }
 

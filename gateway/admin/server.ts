@@ -8,6 +8,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { Clock, Log } from '../../cluster/runtime/runtime.ts'
+import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import { ApiError, sendProblem } from './problem.ts'
 import { tableRoutes } from './routes.ts'
@@ -68,11 +69,16 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
     api.addHook('onRequest', async (request) => refuseStrangers(request))
     tableRoutes(api.withTypeProvider<TypeBoxTypeProvider>(), nodes)
   })
-  await app.listen({ host: config.http.host, port: config.http.port })
+  const { host, port: wanted } = config.http
+  try {
+    await app.listen({ host, port: wanted })
+  } catch (cause) {
+    throw systemError(`listen for HTTP on ${host}:${wanted}`, cause)
+  }
   const bound = app.server.address()
   const port = typeof bound === 'object' ? bound?.port : undefined
   return {
-    address: `${config.http.host}:${port ?? config.http.port}`,
+    address: `${host}:${port ?? wanted}`,
     close: () => app.close(),
   }
 }

@@ -21,8 +21,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { encodeKey } from '../../cluster/protocol/key.ts'
+import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
-import type { Log } from '../../cluster/runtime/runtime.ts'
 import { MutationLog } from '../../cluster/storage/mutation-log.ts'
 import type { BatchOperation } from '../../cluster/storage/engine.ts'
 import type { ReplicaStore } from '../../cluster/storage/replica-store.ts'
@@ -62,14 +62,7 @@ const valueBytes = 100
 const cacheBytes = 32 << 20
 const writeBufferBytes = 64 << 20
 
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-}
-const runtime = nodeRuntime({ log: silent })
+const runtime = nodeRuntime({ log: silentLog })
 
 interface Unit {
   readonly log: MutationLog

@@ -11,8 +11,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import t from 'tap'
+import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
-import type { Log, Random } from '../../cluster/runtime/runtime.ts'
+import type { Random } from '../../cluster/runtime/runtime.ts'
 import { EngineError } from '../../cluster/storage/engine.ts'
 import type {
   BatchOperation,
@@ -25,14 +26,7 @@ import { ENGINE_RESERVED_KEY } from '../../cluster/storage/engine-format.ts'
 import { MemoryEngineDisk } from '../../cluster/storage/memory.ts'
 import { openRocksDb } from '../../cluster/storage/rocksdb.ts'
 
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-}
-const runtime = nodeRuntime({ log: silent })
+const runtime = nodeRuntime({ log: silentLog })
 
 /** A place that can be opened again. */
 interface Place {

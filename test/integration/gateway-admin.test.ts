@@ -5,6 +5,9 @@ import type { Problem, Table, TableList } from '../../gateway/admin/api.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
 import { type GatewayWorld, root, startWorld, testConfig, until } from '../support/gateway-world.ts'
 
+// Far above what it takes: machines that build and test at once are slow.
+t.setTimeout(120_000)
+
 interface Answer {
   readonly status: number
   readonly etag: string
@@ -23,8 +26,11 @@ interface Started {
   ) => Promise<Answer>
 }
 
-async function start(t: { teardown: (end: () => Promise<void>) => unknown }): Promise<Started> {
-  const world = await startWorld()
+async function start(
+  t: { teardown: (end: () => Promise<void>) => unknown },
+  sessionTimeoutMs?: number,
+): Promise<Started> {
+  const world = await startWorld({}, sessionTimeoutMs)
   const { runtime, metrics, gateway, coordinator } = world
   const admin = await startAdmin({
     config: testConfig(),
@@ -268,7 +274,7 @@ void t.test('the parent of the mapping nodes is made when it is missing', async 
 void t.test(
   'without the coordination the API says so, and health tells it from being unready',
   async (t) => {
-    const { call, world } = await start(t)
+    const { call, world } = await start(t, 1500)
     await until(() => world.gateway.unreadyReason() === undefined)
     t.same(
       [(await call('GET', '/healthz')).status, (await call('GET', '/readyz')).text],

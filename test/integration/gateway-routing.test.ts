@@ -14,6 +14,9 @@ import {
   until,
 } from '../support/gateway-world.ts'
 
+// Far above what it takes: machines that build and test at once are slow.
+t.setTimeout(120_000)
+
 const GATEWAY_SESSION = 2n
 
 interface Started {

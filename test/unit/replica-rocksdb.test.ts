@@ -125,7 +125,7 @@ void t.test('a table on RocksDB outlives its servers', async (t) => {
   t.equal(String(await table.get('later', 's')), 'written by two')
 
   await client.close()
-  await admin.close()
+  admin.close()
   for (const each of [...servers.keys()]) await stop(each)
   await meta.close()
   await coordinator.close()

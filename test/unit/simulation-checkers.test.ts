@@ -5,6 +5,7 @@ import { ballotPersistent } from '../../cluster/simulation/checkers/ballot-persi
 import type { MakeChecker } from '../../cluster/simulation/checkers/checker.ts'
 import { committedStable } from '../../cluster/simulation/checkers/committed-stable.ts'
 import { convergenceGaps } from '../../cluster/simulation/checkers/converges.ts'
+import { durableSurvives } from '../../cluster/simulation/checkers/durable-survives.ts'
 import { leaseDisjoint } from '../../cluster/simulation/checkers/lease-disjoint.ts'
 import {
   checkLinearizable,
@@ -253,7 +254,7 @@ void t.test('an acknowledgement that a member does not hold is caught', (t) => {
     [],
   )
   t.match(reports(acknowledgedByAll, [...start, ['a', acknowledged]]), [
-    /decree 5 ballot 1: a acknowledged, c does not hold it/,
+    /decree 5 ballot 1: a write-acknowledged, c does not hold it/,
   ])
   t.end()
 })
@@ -301,6 +302,27 @@ void t.test('a forgotten ballot is caught, a wiped replica may forget', (t) => {
     ]),
     [],
   )
+  t.end()
+})
+
+void t.test('a decree that was durable and is gone after a restart is caught', (t) => {
+  const logged: ReplicaTraceEvent = { type: 'logged', ballot: 4, decree: 9, hash: 1n }
+  const durable: ReplicaTraceEvent = { type: 'durable', decree: 5 }
+  const recovered = (applied: number, lastPrepared: number): ReplicaTraceEvent => ({
+    type: 'recovered',
+    ballot: 4,
+    applied,
+    lastPrepared,
+  })
+  const start = [
+    ['a', logged],
+    ['a', durable],
+  ] as const
+  t.same(reports(durableSurvives, [...start, ['a', recovered(5, 9)]]), [])
+  t.match(reports(durableSurvives, [...start, ['a', recovered(4, 9)]]), [/up to 4, but 5/])
+  t.match(reports(durableSurvives, [...start, ['a', recovered(5, 8)]]), [/up to 8, but 9/])
+  const wiped: ReplicaTraceEvent = { type: 'wiped', applied: 5 }
+  t.same(reports(durableSurvives, [...start, ['a', wiped], ['a', recovered(0, 0)]]), [])
   t.end()
 })
 

@@ -6,23 +6,16 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { Gpid } from '../../cluster/protocol/base.ts'
+import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { RuntimeError } from '../../cluster/runtime/runtime.ts'
-import type { File, Files, Log, Runtime } from '../../cluster/runtime/runtime.ts'
+import type { File, Files, Runtime } from '../../cluster/runtime/runtime.ts'
 import { SimulatedWorld } from '../../cluster/runtime/simulated.ts'
 import { RECORD_HEADER_BYTES } from '../../cluster/storage/log-record.ts'
 import type { LogRecord, LoggedRecord } from '../../cluster/storage/log-record.ts'
 import type { MutationLogErrorCode } from '../../cluster/storage/log-segment.ts'
 import { MutationLog } from '../../cluster/storage/mutation-log.ts'
 import type { MutationLogOptions } from '../../cluster/storage/mutation-log.ts'
-
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-}
 
 /** Files as bytes; `before` is called ahead of each changing operation and may throw. */
 class ByteFiles implements Files {
@@ -100,7 +93,7 @@ const one: Gpid = { appId: 1, partitionIndex: 0 }
 const two: Gpid = { appId: 1, partitionIndex: 1 }
 
 function runtimeOn(files: Files): Runtime {
-  return { ...nodeRuntime({ log: silent }), files }
+  return { ...nodeRuntime({ log: silentLog }), files }
 }
 
 function record(decree: number, change: Partial<LogRecord> = {}): LogRecord {

@@ -5,8 +5,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { Gpid } from '../../cluster/protocol/base.ts'
+import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
-import type { Log } from '../../cluster/runtime/runtime.ts'
 import { seededRandom } from '../../cluster/runtime/simulated-random.ts'
 import type { BatchOperation, IterateOptions, StorageEngine } from '../../cluster/storage/engine.ts'
 import { MemoryEngineDisk } from '../../cluster/storage/memory.ts'
@@ -14,14 +14,7 @@ import type { ReplicaStore } from '../../cluster/storage/replica-store.ts'
 import { ReplicaStores } from '../../cluster/storage/replica-stores.ts'
 import { decodeBlock, encodeBlock } from '../../cluster/storage/snapshot-block.ts'
 
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-}
-const runtime = nodeRuntime({ log: silent })
+const runtime = nodeRuntime({ log: silentLog })
 const one: Gpid = { appId: 1, partitionIndex: 0 }
 const others: readonly Gpid[] = [
   { appId: 0, partitionIndex: 0xffffffff },

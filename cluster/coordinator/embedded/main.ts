@@ -2,8 +2,10 @@
  * The embedded ZooKeeper server as a process of its own: its options, start, and drain on SIGTERM.
  */
 import { defineConfig, integer, section, size, text } from '../../runtime/config.ts'
+import { lockFolder } from '../../runtime/folder-lock.ts'
 import { runServer } from '../../runtime/process.ts'
 import { startEmbeddedZooKeeper } from './server.ts'
+import { makeDurableDirectory } from './transaction-log.ts'
 
 export const embeddedZooKeeperConfig = defineConfig('Embedded ZooKeeper server, one node', {
   host: text({ about: 'Address to listen on', default: '127.0.0.1' }),
@@ -41,7 +43,13 @@ export function main(words: readonly string[]): Promise<number> {
     schema: embeddedZooKeeperConfig,
     words,
     health: () => undefined,
+    problems: ({ sessions: { timeoutMsMin, timeoutMsMax } }) =>
+      timeoutMsMin <= timeoutMsMax
+        ? []
+        : [`sessions.timeoutMsMin ${timeoutMsMin}: above sessions.timeoutMsMax ${timeoutMsMax}`],
     start: async ({ config, runtime }) => {
+      await makeDurableDirectory(runtime.files, config.dataDirectory)
+      const unlock = await lockFolder(config.dataDirectory)
       const server = await startEmbeddedZooKeeper(runtime, {
         host: config.host,
         port: config.port,
@@ -51,7 +59,7 @@ export function main(words: readonly string[]): Promise<number> {
         connectionsMax: config.connectionsMax,
         snapshotLogBytes: config.snapshotLogSize,
       })
-      return { drain: () => server.close() }
+      return { drain: () => server.close().then(unlock) }
     },
   })
 }

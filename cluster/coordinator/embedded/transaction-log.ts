@@ -170,7 +170,7 @@ export async function openTransactionLog(
 ): Promise<{ readonly log: TransactionLog; readonly recovered: Snapshot }> {
   const { files } = runtime
   const { directory } = options
-  await makeDirectory(files, directory)
+  await makeDurableDirectory(files, directory)
   const names = await files.list(directory)
   const snapshot = await readSnapshot(
     files,
@@ -203,10 +203,10 @@ export async function openTransactionLog(
 }
 
 /** A folder is only there after a power cut when its name in the folder above is durable. */
-async function makeDirectory(files: Files, directory: string): Promise<void> {
+export async function makeDurableDirectory(files: Files, directory: string): Promise<void> {
   if ((await files.stat(directory)) !== undefined) return
   const parent = dirname(directory)
-  if (parent !== directory) await makeDirectory(files, parent)
+  if (parent !== directory) await makeDurableDirectory(files, parent)
   await files.makeDirectory(directory)
   await files.syncDirectory(parent)
 }

@@ -1,6 +1,7 @@
 /**
- * When a primary acknowledges a write of decree d under ballot b, every member of configuration b
- * holds d: logged it durably, or has it in its engine (replica-invariants.md I11, C2).
+ * When a primary commits or acknowledges a write of decree d under ballot b, every member of
+ * configuration b holds d: logged it durably, or has it in its engine (replica-invariants.md I6,
+ * I11, C2).
  */
 import { entryOf, gpidText, type MakeChecker } from './checker.ts'
 
@@ -28,14 +29,17 @@ export const acknowledgedByAll: MakeChecker = (report) => {
       else if (type === 'recovered') holdingOf(node).applied = event.applied
       else if (type === 'wiped' || (type === 'closed' && event.cleared))
         holdings.delete(`${gpid} ${node}`)
-      else if (type === 'write-acknowledged') {
+      else if (
+        type === 'write-acknowledged' ||
+        (type === 'committed' && event.status === 'primary')
+      ) {
         const { ballot, decree } = event
         for (const member of members.get(`${gpid} ${ballot}`) ?? []) {
           const { logged, applied } = holdingOf(member)
           if (!logged.has(decree) && applied < decree)
             report(
               `${gpid} decree ${decree} ballot ${ballot}: ` +
-                `${node} acknowledged, ${member} does not hold it`,
+                `${node} ${type}, ${member} does not hold it`,
             )
         }
       }
