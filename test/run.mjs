@@ -8,7 +8,7 @@
  *   FILE …         only these compiled test files
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import { installTestTools } from './setup/debian-packages.mjs'
@@ -121,6 +121,13 @@ function runTap(files) {
       resolve()
     })
   })
+}
+
+/** tap compiles its plugin set into its own package: ours is without the TypeScript plugin. */
+const tapMark = 'node_modules/.metaproxy-tap'
+if (!existsSync(tapMark)) {
+  step('test runner', process.execPath, ['node_modules/.bin/tap', 'build'])
+  writeFileSync(tapMark, '')
 }
 
 const reasons = quick ? [] : installTestTools()

@@ -120,7 +120,7 @@ export class Supervisor {
     const main = process.argv[1] ?? ''
     const child = spawn(
       process.execPath,
-      ['--max-semi-space-size=2', main, server.role, '--config', this.#configPath(server)],
+      [main, server.role, '--config', this.#configPath(server)],
       {
         stdio: ['ignore', log, log, 'ipc'],
         // The channel is the leash: a server whose supervisor is gone ends itself.

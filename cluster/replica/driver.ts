@@ -352,13 +352,12 @@ export class ReplicaDriver {
     await this.#app.close()
     let event: ReplicaEvent
     try {
-      const onBytes = (count: number): void => metrics.learnCopyBytes.add(count)
-      const { decree, timestampUs } = await copySnapshot(
-        { runtime, peers },
-        this.#store,
-        effect,
-        onBytes,
-      )
+      const watcher = {
+        onBytes: (count: number) => metrics.learnCopyBytes.add(count),
+        isWanted: () => !this.#closed,
+      }
+      const point = await copySnapshot({ runtime, peers }, this.#store, effect, watcher)
+      const { decree, timestampUs } = point
       event = { type: 'snapshot-copied', decree, timestampUs }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)

@@ -165,21 +165,21 @@ export class PrepareList<Extra> {
     return out
   }
 
+  /** The hash of what goes early, for its bytes, stays for as long as the entry would have. */
   #evict(): void {
-    while (
-      this.#keptFrom <= this.#committed &&
-      (this.#committed - this.#keptFrom >= this.#capacity || this.#keptBytes > KEPT_BYTES_MAX)
-    ) {
+    while (this.#keptFrom <= this.#committed) {
+      const tooOld = this.#committed - this.#keptFrom >= this.#capacity
+      if (!tooOld && this.#keptBytes <= KEPT_BYTES_MAX) break
       const entry = this.#entries.get(this.#keptFrom)
       if (entry !== undefined) {
-        this.#hashes.set(this.#keptFrom, contentHash(entry.mutation))
+        if (!tooOld) this.#hashes.set(this.#keptFrom, contentHash(entry.mutation))
         this.#keptBytes -= sizeBytes(entry.mutation)
         this.#entries.delete(this.#keptFrom)
       }
       this.#keptFrom++
     }
     for (const decree of this.#hashes.keys()) {
-      if (this.#hashes.size <= this.#capacity) break
+      if (this.#committed - decree < this.#capacity) break
       this.#hashes.delete(decree)
     }
   }

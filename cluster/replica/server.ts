@@ -182,7 +182,7 @@ function replicaOptions({ config, observe, commitRule }: ReplicaServerOptions): 
     queuedBytesMax: replica.queuedBytesMax,
     mutationBytesMax: 1024 * 1024,
     applyBytesMax: 4 * 1024 * 1024,
-    eagerInflightMax: 2,
+    eagerInflightMax: 1,
     commitRule: commitRule ?? 'all',
     knowsCode: (code) => code === WRITE_EMPTY || rrdb.writes.has(code),
     traced: observe !== undefined,

@@ -118,6 +118,12 @@ export interface SnapshotSource {
   readonly directory: string
 }
 
+export interface CopyWatcher {
+  readonly onBytes: (count: number) => void
+  /** False ends the copy. */
+  readonly isWanted: () => boolean
+}
+
 /**
  * Replaces all content of the store by a snapshot of another server. Rejects with the error of a
  * call, of a damaged block or of the engine; the store is empty then, once it has been wiped.
@@ -126,7 +132,7 @@ export async function copySnapshot(
   { runtime, peers }: { readonly runtime: Runtime; readonly peers: Peers },
   store: ReplicaStore,
   { learnee, directory }: SnapshotSource,
-  onBytes: (count: number) => void,
+  { onBytes, isWanted }: CopyWatcher,
 ): Promise<AppliedPoint> {
   const { gpid } = store
   const loader = await store.beginLoad()
@@ -147,6 +153,7 @@ export async function copySnapshot(
     const response = await peers.get(learnee).call(Rpc.NFS_COPY, request, options)
     if (response.error !== 0) throw new Error(`block ${number} of ${directory}: ${response.error}`)
     onBytes(response.fileContent.length)
+    if (!isWanted()) throw new Error(`${directory}: given up`)
     if (await loader.loadBlock(response.fileContent)) return loader.finish()
   }
 }

@@ -111,6 +111,23 @@ for (const [name, makePlace] of Object.entries(implementations)) {
     }),
   )
 
+  void t.test(`${name}: many reads at once each get their own answer, also while it closes`, (t) =>
+    withEngine(async (engine) => {
+      const keys = Array.from({ length: 100 }, (_, index) => `key ${index}`)
+      await engine.write(
+        keys.filter((_, index) => index % 3 !== 0).map((key) => put(key, `of ${key}`)),
+        lazily,
+      )
+      const reads = keys.map((key) => engine.get(bytes(key)))
+      await engine.close()
+      const found = await Promise.all(reads)
+      t.same(
+        found.map((value) => value?.toString()),
+        keys.map((key, index) => (index % 3 === 0 ? undefined : `of ${key}`)),
+      )
+    }),
+  )
+
   void t.test(`${name}: an empty batch is fine`, (t) =>
     withEngine(async (engine) => {
       await engine.write([], lazily)

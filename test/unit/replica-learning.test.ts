@@ -313,9 +313,18 @@ void t.test('the prepare list (RS 7)', async (t) => {
     t.equal(list.keptFrom, 16)
     t.equal(list.agreesWithCommitted(m(20, 4)), true, 'the ballot is no content')
     t.equal(list.agreesWithCommitted(m(20, 4, { text: 'other' })), false)
-    t.equal(list.agreesWithCommitted(m(12, 4)), true, 'of older ones a hash is left')
-    t.equal(list.agreesWithCommitted(m(12, 4, { text: 'other' })), false)
-    t.equal(list.agreesWithCommitted(m(1, 4)), undefined)
+    t.equal(list.agreesWithCommitted(m(12, 4)), undefined)
+  })
+
+  void t.test('of large ones only a hash is kept', async (t) => {
+    const list = listWith()
+    const text = 'x'.repeat(9 * 1024 * 1024)
+    for (let decree = 1; decree <= 2; decree++) list.addCommitted(m(decree, 1, { text }), undefined)
+    t.equal(list.keptFrom, 2)
+    t.equal(list.agreesWithCommitted(m(1, 4, { text })), true)
+    t.equal(list.agreesWithCommitted(m(1, 4, { text: 'other' })), false)
+    for (let decree = 3; decree <= 11; decree++) list.addCommitted(m(decree, 1), undefined)
+    t.equal(list.agreesWithCommitted(m(1, 4)), undefined, 'as long as an entry would have been')
   })
 
   void t.test('whatever happens, the counters keep their order', async (t) => {

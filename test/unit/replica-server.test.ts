@@ -7,6 +7,7 @@ import { encodeKey } from '../../cluster/protocol/key.ts'
 import { Peer } from '../../cluster/rpc/peer.ts'
 import { deadlineIn } from '../../cluster/runtime/deadline.ts'
 import type { Table } from '../../cluster/client/client.ts'
+import { clientDeadlineMs } from '../../cluster/replica/client-requests.ts'
 import { TestCluster } from './replica-cluster.ts'
 
 /** Writes numbered keys until told to stop; remembers which writes were acknowledged. */
@@ -278,7 +279,7 @@ void t.test('idle partitions: secondaries get to the commit point by themselves'
   t.pass()
 })
 
-void t.test('the data of a dropped table are removed when the meta server says so', async (t) => {
+void t.test('the replicas of a dropped table are closed', async (t) => {
   const cluster = new TestCluster('drop')
   await cluster.start(3)
   await cluster.createTable('orders', 2)
@@ -295,4 +296,12 @@ void t.test('a start that cannot succeed says why', async (t) => {
   await t.rejects(cluster.add({ 'failureDetector.lease': '1500' }), /lease .* < grace/)
   const first = await cluster.add()
   await t.rejects(first.start(), /EADDRINUSE|open already/)
+})
+
+void t.test('a time that a Go client may have garbled is not believed (wire 2)', async (t) => {
+  const given = (timeoutMs: number) =>
+    clientDeadlineMs({ receivedAtMs: 1000, deadlineAtMs: 1000 + timeoutMs })
+  t.equal(given(3), 5295, 'a remainder of 4294.967 ms says nothing')
+  t.equal(given(10_000), 11_000)
+  t.equal(given(Infinity), Infinity)
 })

@@ -1,12 +1,15 @@
 /**
  * What a replica called durable is there after a restart, also after a power cut: every decree that
- * it logged, and every decree that its engine had synced (replica-invariants.md I13, I17). Throwing
- * its data away, or learning them anew, ends its history.
+ * it logged under its last ballot, and every decree that its engine had synced (replica-invariants.md
+ * I13, I17). Throwing its data away, or learning them anew, ends its history. Decrees logged under an
+ * older ballot are not judged: `lastPrepared` ends where ballots fall, and a record of the newer
+ * ballot may be on disk without having been reported.
  */
 import { entryOf, gpidText, type MakeChecker } from './checker.ts'
 
 interface Promised {
-  /** Highest decree logged, and highest decree durable in the engine. */
+  /** Highest ballot logged under, highest decree logged under it, highest durable in the engine. */
+  ballot: number
   logged: number
   durable: number
 }
@@ -18,19 +21,26 @@ export const durableSurvives: MakeChecker = (report) => {
     observe: (trace) => {
       const { event, node } = trace
       const key = `${gpidText(trace)} on ${node}`
-      const promised = entryOf(promises, key, () => ({ logged: 0, durable: 0 }))
-      if (event.type === 'logged') promised.logged = Math.max(promised.logged, event.decree)
-      else if (event.type === 'durable') promised.durable = Math.max(promised.durable, event.decree)
+      const promised = entryOf(promises, key, () => ({ ballot: 0, logged: 0, durable: 0 }))
+      if (event.type === 'logged') {
+        if (event.ballot > promised.ballot) promised.logged = 0
+        promised.ballot = Math.max(promised.ballot, event.ballot)
+        if (event.ballot === promised.ballot)
+          promised.logged = Math.max(promised.logged, event.decree)
+      } else if (event.type === 'durable')
+        promised.durable = Math.max(promised.durable, event.decree)
       else if (event.type === 'learning' && event.step === 'started') {
         promised.logged = 0
         promised.durable = 0
       } else if (event.type === 'wiped' || (event.type === 'closed' && event.cleared))
         promises.delete(key)
+      // Closed by its server: the group has gone on without it, what was not committed is not kept.
+      else if (event.type === 'closed') promised.logged = 0
       else if (event.type === 'recovered') {
-        const { applied, lastPrepared } = event
+        const { applied, ballot, lastPrepared } = event
         if (applied < promised.durable)
           report(`${key}: recovered up to ${applied}, but ${promised.durable} was durable`)
-        if (Math.max(applied, lastPrepared) < promised.logged)
+        if (ballot === promised.ballot && Math.max(applied, lastPrepared) < promised.logged)
           report(`${key}: recovered log up to ${lastPrepared}, but ${promised.logged} was logged`)
       }
     },
