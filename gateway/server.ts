@@ -9,11 +9,13 @@
 import {
   type ReplyFrame,
   type RequestFrame,
+  decodeArgument,
   encodeReply,
   encodeResult,
 } from '../cluster/protocol/frame.ts'
 import { QueryCfgResponse } from '../cluster/protocol/layer2.ts'
 import { Rpc, rpcByName } from '../cluster/protocol/rpc-codes.ts'
+import { ProtocolError } from '../cluster/protocol/schema.ts'
 import { NegotiationResponse, NegotiationStatus } from '../cluster/protocol/security.ts'
 import type {
   Listener,
@@ -208,6 +210,10 @@ export class GatewayServer {
     }
     this.#metrics.requests['unknown-rpc'].add()
     if (frame.name === NEGOTIATION) {
+      if (!isNegotiation(frame.argument)) {
+        connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_INVALID_DATA', undefined))
+        return
+      }
       // Nothing to negotiate: authentication is off.
       const status = NegotiationStatus.SASL_AUTH_DISABLE
       const result = encodeResult(Rpc.NEGOTIATION.result, NegotiationResponse.make({ status }))
@@ -286,6 +292,16 @@ export class GatewayServer {
     const elapsedMs = this.#runtime.clock.monotonicMs() - query.startedAtMs
     this.#metrics.durationSeconds.observe(elapsedMs / 1000)
     query.connection.answer(bytes)
+  }
+}
+
+function isNegotiation(argument: Buffer): boolean {
+  try {
+    decodeArgument(Rpc.NEGOTIATION.argument, argument)
+    return true
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error
+    return false
   }
 }
 

@@ -94,6 +94,8 @@ function creationProblem(
   const { minReplicaCount, maxReplicaCount, maxPartitionCount } = step.options
   const { partitionCount, replicaCount, appType, envs } = options
   if (!TABLE_NAME.test(appName)) return 'the name must be 1 to 255 of 0-9 A-Z a-z . _ : -'
+  // No mapping node can have such a name: clients of a gateway would never find the table.
+  if (appName === '.' || appName === '..') return `the name ${appName} cannot be mapped`
   if (partitionCount < 1 || partitionCount > maxPartitionCount)
     return `partition_count ${partitionCount}: expected 1 to ${maxPartitionCount}`
   if (replicaCount < minReplicaCount || replicaCount > maxReplicaCount)

@@ -31,13 +31,12 @@ export function startGroupChecks(step: Step): void {
 }
 
 export function onGroupCheckTimer(step: Step, round: number): void {
-  const { state } = step
-  if (round !== state.groupCheckRound || state.closed) return
-  if (state.status === 'primary' && state.group !== undefined) {
-    checkGroup(step)
-    if (!state.group.preparedSinceCheck) proposeEmpty(step)
-    state.group.preparedSinceCheck = false
-  }
+  const { group, groupCheckRound, status } = step.state
+  // A primary that comes back begins a new round.
+  if (round !== groupCheckRound || status !== 'primary' || group === undefined) return
+  checkGroup(step)
+  if (!group.preparedSinceCheck) proposeEmpty(step)
+  group.preparedSinceCheck = false
   scheduleGroupCheck(step)
 }
 

@@ -4,6 +4,7 @@
  * W-4 to W-12, R-14). Garbage costs a bounded amount of memory.
  */
 import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { createClient } from 'pegasus-metaproxy/client'
 import t, { type Test } from 'tap'
 import { decodeResult, encodeArgument } from '../../cluster/protocol/frame.ts'
@@ -13,25 +14,19 @@ import {
 } from '../../cluster/protocol/meta-admin.ts'
 import { QueryCfgRequest, QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { Rpc, rpcByName } from '../../cluster/protocol/rpc-codes.ts'
-import {
-  BatchGetRequest,
-  CheckAndSetRequest,
-  IncrRequest,
-  MultiGetRequest,
-  MultiPutRequest,
-  MultiRemoveRequest,
-  UpdateRequest,
-} from '../../cluster/protocol/rrdb.ts'
+import { UpdateRequest } from '../../cluster/protocol/rrdb.ts'
 import { seededRandom } from '../../cluster/runtime/simulated-random.ts'
 import { FrameConnection } from '../interop/frame-connection.ts'
 import { replyOf, viewTable } from '../interop/table-view.ts'
+import { badArguments, badFields, brokenFrames, requestOf, v0 } from '../support/bad-frames.ts'
+import { badKeyRequests } from '../support/bad-keys.ts'
 import {
-  type Named,
-  badArguments,
-  badFields,
-  brokenFrames,
-  requestOf,
-} from '../support/bad-frames.ts'
+  badZooKeeperFrames,
+  zooKeeperEnds,
+  zooKeeperHandshake,
+  zooKeeperRequest,
+} from '../support/bad-zookeeper.ts'
+import { garbageGrowthMiB } from '../support/garbage-load.ts'
 import { startOnebox } from '../support/onebox.ts'
 
 /** What the resident memory of one server may grow by in the whole of the memory test. */
@@ -49,6 +44,7 @@ const primary = table.partitions[0]?.primary ?? ''
 const partition = { appId, partitionIndex: 0 }
 const query = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const INVALID_ARGUMENT = 4
+const nothing = Buffer.alloc(0)
 
 function queryOf(appName: string): Buffer {
   return encodeArgument(QueryCfgRequest, { appName, partitionIndices: [] })
@@ -102,10 +98,15 @@ function againstEach(what: string, run: (t: Test, target: Target) => Promise<voi
   })
 }
 
+/** A good request behind what was sent so far is answered; answers before it are passed over. */
 async function isAnswered(connection: FrameConnection, target: Target): Promise<boolean> {
   connection.send(target.request(4711))
-  const reply = await replyOf(connection)
-  return reply.seqid === 4711 && reply.errorName === 'ERR_OK' && reply.result.length > 20
+  let reply = await replyOf(connection)
+  while (reply.seqid !== 4711) {
+    if (reply.name === `${Rpc.CLEAR_SCANNER.name}_ACK`) return false
+    reply = await replyOf(connection)
+  }
+  return reply.errorName === 'ERR_OK' && reply.result.length > 20
 }
 
 againstEach('bytes that are no frame end the connection', async (t, { address, request }) => {
@@ -190,12 +191,12 @@ againstEach('an unknown RPC is refused by name', async (t, target) => {
   connection.close()
 })
 
-/** What may be said to args that cannot be read, besides silence where nobody waits. */
 const refusals = new Set(['ERR_INVALID_DATA', 'ERR_HANDLER_NOT_FOUND'])
 
 againstEach('args that cannot be read are refused, whatever the RPC', async (t, target) => {
   const connection = new FrameConnection(target.address)
   for (const { name } of Object.values(Rpc)) {
+    // Where nobody waits, an answer may come or not, but none to clear_scanner.
     const isSilent = rpcByName(name)?.oneWay === true
     const accepted = new Set<string>()
     for (const [index, [what, argument]] of badArguments.entries()) {
@@ -291,29 +292,10 @@ async function errOf(connection: FrameConnection): Promise<string> {
   return decodeResult(QueryCfgResponse, (await replyOf(connection)).result).err
 }
 
+const oddNames = '|/|..|.|../temp|temp/|/temp|a/b|temp\u0000|te\nmp|ä| |\u001b[2J'.split('|')
+const names = [...oddNames, '__proto__', ...[255, 256, 60_000].map((bytes) => 'x'.repeat(bytes))]
+
 void t.test('names that no table has', async (t) => {
-  const odd = [
-    '',
-    '/',
-    '..',
-    '.',
-    '../temp',
-    'temp/',
-    '/temp',
-    'a/b',
-    'temp\u0000',
-    'te\nmp',
-    'ä',
-    ' ',
-  ]
-  const names = [
-    ...odd,
-    '\u001b[2J',
-    '__proto__',
-    'x'.repeat(255),
-    'x'.repeat(256),
-    'x'.repeat(60_000),
-  ]
   for (const address of [box.gateway, table.metaLeader]) {
     const connection = new FrameConnection(address)
     for (const name of names) {
@@ -328,7 +310,7 @@ void t.test('names that no table has', async (t) => {
   const connection = new FrameConnection(table.metaLeader)
   const { name, result } = Rpc.CREATE_APP
   const options = CreateAppOptions.make({ partitionCount: 4, replicaCount: 3 })
-  for (const appName of [...odd, 'x'.repeat(60_000)]) {
+  for (const appName of [...oddNames, 'x'.repeat(60_000)]) {
     const request = ConfigurationCreateAppRequest.make({ appName, options })
     connection.send(requestOf(name, encodeArgument(ConfigurationCreateAppRequest, request)))
     const { err } = decodeResult(result, (await replyOf(connection)).result)
@@ -364,51 +346,11 @@ async function statusOf(connection: FrameConnection): Promise<number | string> {
 }
 
 void t.test('keys that are none', async (t) => {
-  const rawKeys: Named<Buffer> = [
-    ['empty', Buffer.alloc(0)],
-    ['one byte', Buffer.from([0])],
-    ['a hash key beyond the end', Buffer.from([0, 5, 0x61])],
-    ['a hash key of 65535 bytes', Buffer.alloc(2 + 65_535, 0xff)],
-  ]
   const connection = new FrameConnection(primary)
-  const ask = async ({ name }: { readonly name: string }, argument: Buffer) => {
+  for (const [what, name, argument] of badKeyRequests) {
     connection.send(requestOf(name, argument, partition))
-    return statusOf(connection)
+    t.equal(await statusOf(connection), INVALID_ARGUMENT, `${name}: ${what}`)
   }
-  for (const [what, key] of rawKeys) {
-    const statuses = [
-      await ask(Rpc.GET, encodeArgument(Rpc.GET.argument, key)),
-      await ask(Rpc.TTL, encodeArgument(Rpc.TTL.argument, key)),
-      await ask(Rpc.REMOVE, encodeArgument(Rpc.REMOVE.argument, key)),
-      await ask(Rpc.PUT, encodeArgument(UpdateRequest, UpdateRequest.make({ key }))),
-      await ask(Rpc.INCR, encodeArgument(IncrRequest, IncrRequest.make({ key, increment: 1n }))),
-    ]
-    t.same(statuses, Array(5).fill(INVALID_ARGUMENT), what)
-  }
-  const hashKey = Buffer.alloc(65_535, 0x61)
-  const sortKey = Buffer.from('s')
-  const kvs = [{ key: sortKey, value: sortKey }]
-  const ofHashKey = [
-    await ask(Rpc.SORTKEY_COUNT, encodeArgument(Rpc.SORTKEY_COUNT.argument, hashKey)),
-    await ask(Rpc.MULTI_GET, encodeArgument(MultiGetRequest, MultiGetRequest.make({ hashKey }))),
-    await ask(
-      Rpc.MULTI_PUT,
-      encodeArgument(MultiPutRequest, MultiPutRequest.make({ hashKey, kvs })),
-    ),
-    await ask(
-      Rpc.MULTI_REMOVE,
-      encodeArgument(MultiRemoveRequest, MultiRemoveRequest.make({ hashKey, sortKeys: [sortKey] })),
-    ),
-    await ask(
-      Rpc.CHECK_AND_SET,
-      encodeArgument(CheckAndSetRequest, CheckAndSetRequest.make({ hashKey })),
-    ),
-    await ask(
-      Rpc.BATCH_GET,
-      encodeArgument(BatchGetRequest, BatchGetRequest.make({ keys: [{ hashKey, sortKey }] })),
-    ),
-  ]
-  t.same(ofHashKey, Array(6).fill(INVALID_ARGUMENT), 'a bare hash key of 65535 bytes')
   connection.close()
   await stillServing(t)
 })
@@ -442,5 +384,56 @@ void t.test('a write over 1 MiB', async (t) => {
   await temp.set('x'.repeat(65_534), 's', 'longest')
   t.equal((await temp.get('x'.repeat(65_534), 's'))?.toString(), 'longest')
   await client.close()
+  await stillServing(t)
+})
+
+const zookeeper = `127.0.0.1:${box.portBase + 90}`
+
+void t.test('garbage for ZooKeeper', async (t) => {
+  for (const [what, bytes] of badZooKeeperFrames) {
+    t.ok(await zooKeeperEnds(zookeeper, bytes), what)
+    t.ok(await zooKeeperEnds(zookeeper, zooKeeperHandshake, bytes), `${what}, behind a handshake`)
+  }
+  const random = seededRandom('bad-input zookeeper')
+  const answers = Array.from({ length: 130 }, async (_, type) => {
+    const payload = Buffer.from(Array.from({ length: random.below(60) }, () => random.below(256)))
+    // The session is closed behind it, so the connection ends whatever was said to the request.
+    const request = zooKeeperRequest(type - 15, payload)
+    return zooKeeperEnds(zookeeper, zooKeeperHandshake, request, zooKeeperRequest(-11, nothing))
+  })
+  t.notOk((await Promise.all(answers)).includes(false), 'every request type with a random payload')
+  const url = `${box.admin}/api/v1/tables/after-garbage`
+  const body = JSON.stringify({ cluster: 'alpha', metas })
+  const headers = { 'content-type': 'application/json' }
+  t.equal((await fetch(url, { method: 'PUT', headers, body })).status, 201, 'it stores')
+  t.equal(((await (await fetch(url)).json()) as { cluster?: string }).cluster, 'alpha', 'and reads')
+  await stillServing(t)
+})
+
+void t.test('garbage for the HTTP ports', async (t) => {
+  const ports = box.servers().flatMap(({ http }) => (http === undefined ? [] : [new URL(http)]))
+  for (const { hostname, port, origin } of ports) {
+    for (const bytes of [Buffer.alloc(100, 0xff), Buffer.from('GET / HTTP/9\r\n\r\n')]) {
+      const socket = connect(Number(port), hostname)
+      socket.on('error', () => undefined)
+      socket.end(bytes)
+      await new Promise((resolve) => socket.resume().once('close', resolve))
+    }
+    const headers = { 'x-large': 'x'.repeat(100_000) }
+    t.equal((await fetch(`${origin}/healthz`, { headers }).catch(() => undefined))?.status, 431)
+    t.equal((await fetch(`${origin}/healthz`)).status, 200, origin)
+  }
+  await stillServing(t)
+})
+
+void t.test(`garbage costs less than ${growthMiBMax} MiB of memory`, async (t) => {
+  for (const address of [...targets.map((target) => target.address), zookeeper]) {
+    const server = box.servers().find(({ rpc }) => rpc === address)
+    // The largest frame whose header is accepted, begun and held open.
+    const body = server?.role === 'gateway' ? 1 << 20 : 64 << 20
+    const begun = address === zookeeper ? Buffer.from('00200000', 'hex') : v0(nothing, { body })
+    const grown = await garbageGrowthMiB({ address, begun, pid: server?.pid ?? 0 })
+    t.ok(grown < growthMiBMax, `${server?.name} grew by ${grown.toFixed(0)} MiB`)
+  }
   await stillServing(t)
 })

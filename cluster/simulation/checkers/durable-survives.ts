@@ -12,6 +12,8 @@ interface Promised {
   ballot: number
   logged: number
   durable: number
+  /** Its data are incomplete until it has learned all: a restart then keeps nothing of the log. */
+  learning: boolean
 }
 
 export const durableSurvives: MakeChecker = (report) => {
@@ -21,8 +23,13 @@ export const durableSurvives: MakeChecker = (report) => {
     observe: (trace) => {
       const { event, node } = trace
       const key = `${gpidText(trace)} on ${node}`
-      const promised = entryOf(promises, key, () => ({ ballot: 0, logged: 0, durable: 0 }))
-      if (event.type === 'logged') {
+      const promised = entryOf(promises, key, () => ({
+        ballot: 0,
+        logged: 0,
+        durable: 0,
+        learning: false,
+      }))
+      if (event.type === 'logged' && !promised.learning) {
         if (event.ballot > promised.ballot) promised.logged = 0
         promised.ballot = Math.max(promised.ballot, event.ballot)
         if (event.ballot === promised.ballot)
@@ -32,12 +39,15 @@ export const durableSurvives: MakeChecker = (report) => {
       else if (event.type === 'learning' && event.step === 'started') {
         promised.logged = 0
         promised.durable = 0
-      } else if (event.type === 'wiped' || (event.type === 'closed' && event.cleared))
+        promised.learning = true
+      } else if (event.type === 'learning' && event.step === 'succeeded') promised.learning = false
+      else if (event.type === 'wiped' || (event.type === 'closed' && event.cleared))
         promises.delete(key)
       // Closed by its server: the group has gone on without it, what was not committed is not kept.
       else if (event.type === 'closed') promised.logged = 0
       else if (event.type === 'recovered') {
         const { applied, ballot, lastPrepared } = event
+        promised.learning = false
         if (applied < promised.durable)
           report(`${key}: recovered up to ${applied}, but ${promised.durable} was durable`)
         if (ballot === promised.ballot && Math.max(applied, lastPrepared) < promised.logged)
