@@ -1,12 +1,15 @@
 /**
  * One client's connection (gateway.md 2.3, W-10 to W-16): bytes to requests, answers to bytes, and
  * every limit on the way. It does not know what a request means: each one is handed to `onRequest`
- * together with this connection, and must be answered exactly once with `answer` or `skip`.
+ * together with this connection, and must be answered exactly once with `answer` or `skip`. Queries in
+ * the usual form go to `onQuery` without becoming a frame; answers of one turn leave in one write.
  *
  *     open ── FIN or broken frame ──▶ finishing ── last answer sent ──▶ ended ──▶ closed
  */
 import { FrameError, type RequestFrame, RequestFramer } from '../cluster/protocol/frame.ts'
 import type { Runtime, RuntimeError, Socket, SocketHandlers } from '../cluster/runtime/runtime.ts'
+import type { Batch } from './batch.ts'
+import type { QueryScan } from './query-scan.ts'
 
 export interface ConnectionLimits {
   readonly maxBodyBytes: number
@@ -25,6 +28,8 @@ export interface ConnectionLimits {
 
 export interface ConnectionEvents {
   readonly onRequest: (connection: ClientConnection, frame: RequestFrame) => void
+  /** A well-formed query, as the scan found it; valid during the call. */
+  readonly onQuery: (connection: ClientConnection, query: QueryScan) => void
   readonly onBytes: (received: number, sent: number) => void
   /** A short word for the metric. */
   readonly onRejected: (reason: string) => void
@@ -36,23 +41,33 @@ export class ClientConnection {
   readonly #socket: Socket
   readonly #limits: ConnectionLimits
   readonly #events: ConnectionEvents
+  readonly #batch: Batch
+  readonly #scan: QueryScan
   readonly #framer: RequestFramer
   #state: 'open' | 'finishing' | 'ended' | 'closed' = 'open'
   #inFlight = 0
   #isPaused = false
   #isReading = false
+  /** Answers of this turn: the bytes from `#runStart` to `#runEnd`, behind those in `#answers`. */
+  #run: Buffer | undefined
+  #runStart = 0
+  #runEnd = 0
+  readonly #answers: Buffer[] = []
   /** Monotonic times, 0 when the thing is not so. */
   #frameSinceMs = 0
   #slowSinceMs = 0
   #endedAtMs = 0
 
+  /** `batch` and `scan` are shared by all connections of a server. */
   constructor(
-    runtime: Runtime,
+    parts: { readonly runtime: Runtime; readonly batch: Batch; readonly scan: QueryScan },
     socket: Socket,
     limits: ConnectionLimits,
     events: ConnectionEvents,
   ) {
-    this.#runtime = runtime
+    this.#runtime = parts.runtime
+    this.#batch = parts.batch
+    this.#scan = parts.scan
     this.#socket = socket
     this.#limits = limits
     this.#events = events
@@ -76,15 +91,44 @@ export class ClientConnection {
     }
   }
 
-  /** The answer to one request, as bytes that belong to the socket from now on. */
-  answer(bytes: Buffer): void {
+  /**
+   * The answer to one request: what lies in `bytes` from `start` to `end`, not to be changed any
+   * more. Answers that lie one behind the other leave as one piece.
+   */
+  answer(bytes: Buffer, start: number, end: number): void {
     this.#inFlight--
     if (this.#state === 'closed' || this.#state === 'ended') return
-    this.#events.onBytes(0, bytes.length)
-    this.#socket.write(bytes)
-    if (this.#socket.bufferedBytes() > this.#limits.maxUnsentBytes && this.#slowSinceMs === 0)
-      this.#slowSinceMs = this.#runtime.clock.monotonicMs()
+    if (this.#run === bytes && this.#runEnd === start) this.#runEnd = end
+    else {
+      if (this.#run === undefined) this.#batch.add(this)
+      else this.#endRun(this.#run)
+      this.#run = bytes
+      this.#runStart = start
+      this.#runEnd = end
+    }
     this.#afterAnswer()
+  }
+
+  #endRun(run: Buffer): void {
+    this.#answers.push(run.subarray(this.#runStart, this.#runEnd))
+    this.#run = undefined
+  }
+
+  /** Writes the answers of this turn. */
+  flush(): void {
+    const run = this.#run
+    if (run === undefined) return
+    this.#endRun(run)
+    const answers = this.#answers
+    if (this.#state !== 'closed')
+      for (const bytes of answers) {
+        this.#events.onBytes(0, bytes.length)
+        this.#socket.write(bytes)
+      }
+    answers.length = 0
+    if (this.#slowSinceMs > 0 || this.#socket.bufferedBytes() <= this.#limits.maxUnsentBytes) return
+    this.#slowSinceMs = this.#runtime.clock.monotonicMs()
+    this.#flow()
   }
 
   /** One request gets no answer: those that clients send without waiting for one. */
@@ -122,8 +166,31 @@ export class ClientConnection {
   #onData(chunk: Buffer): void {
     if (this.#state !== 'open') return
     this.#events.onBytes(chunk.length, 0)
-    this.#framer.push(chunk)
-    this.#read()
+    const at = this.#framer.pendingBytes === 0 ? this.#readQueries(chunk) : 0
+    if (at < chunk.length) {
+      this.#framer.push(at === 0 ? chunk : chunk.subarray(at))
+      this.#read()
+      return
+    }
+    this.#frameSinceMs = 0
+    this.#afterRead()
+  }
+
+  /** Hands on the queries that the scan takes; answers where it stopped. */
+  #readQueries(chunk: Buffer): number {
+    const scan = this.#scan
+    let at = 0
+    this.#isReading = true
+    scan.open(chunk)
+    while (at < chunk.length && this.#mayRead()) {
+      const end = scan.next(at)
+      if (end === 0) break
+      at = end
+      this.#inFlight++
+      this.#events.onQuery(this, scan)
+    }
+    this.#isReading = false
+    return at
   }
 
   /** Hands on whole requests as long as the limits allow, and sees to it that bytes flow or do not. */
@@ -184,6 +251,7 @@ export class ClientConnection {
     if (this.#state === 'finishing' && this.#inFlight === 0 && !this.#isReading) {
       this.#state = 'ended'
       this.#endedAtMs = this.#runtime.clock.monotonicMs()
+      this.flush()
       // A paused socket would never see the peer's FIN.
       if (this.#isPaused) this.#socket.resume()
       this.#socket.end()
@@ -193,7 +261,7 @@ export class ClientConnection {
   }
 
   #onDrain(): void {
-    if (this.#socket.bufferedBytes() > this.#limits.maxUnsentBytes) return
+    if (this.#slowSinceMs === 0 || this.#socket.bufferedBytes() > this.#limits.maxUnsentBytes) return
     this.#slowSinceMs = 0
     this.#read()
   }

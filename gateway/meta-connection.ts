@@ -1,67 +1,89 @@
 /**
  * One connection to one meta server, shared by all queries that go there: pipelined, with its own
- * sequence ids (gateway.md M-6, M-7). Frames are passed through as bytes. It decides nothing about
- * retries and holds no deadline: whoever sent a query forgets it when it no longer waits.
+ * sequence ids (gateway.md M-6, M-7). Frames are passed through as bytes, requests of one turn in
+ * one write. It decides nothing about retries and holds no deadline: whoever sent a query forgets it
+ * when it no longer waits.
  */
-import {
-  FrameError,
-  type ReplyFrame,
-  ReplyFramer,
-  encodeRequest,
-} from '../cluster/protocol/frame.ts'
+import { FrameError, encodeRequest } from '../cluster/protocol/frame.ts'
 import { Rpc } from '../cluster/protocol/rpc-codes.ts'
 import type { Runtime, Socket } from '../cluster/runtime/runtime.ts'
+import type { Batch } from './batch.ts'
+import { InFlight } from './in-flight.ts'
+import type { Question } from './question.ts'
+import { ReplyStream } from './reply-stream.ts'
 
-const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
-const ACK = `${QUERY}_ACK`
-/** An answer of 100 000 partitions with all fields is below this. */
-const REPLY_BYTES_MAX = 64 << 20
 const IN_FLIGHT_MAX = 8192
 /** Queries that the meta server does not take: beyond this, further ones are refused here. */
 const UNSENT_BYTES_MAX = 8 << 20
 const UNANSWERED_MS_MAX = 10_000
+const SLAB_BYTES = 32 << 10
 
-/** `undefined`: the connection failed or refused the query. */
-export type ReplyHandler = (reply: ReplyFrame | undefined) => void
+/** A whole query up to its argument; lengths, time limit and sequence id are filled in. */
+const TEMPLATE = encodeRequest(
+  {
+    version: 0,
+    appId: 0,
+    partitionIndex: 0,
+    clientTimeoutMs: 0,
+    partitionHash: 0n,
+    isBackupRequest: false,
+  },
+  Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name,
+  0,
+  Buffer.alloc(0),
+)
+const HEADER_BYTES = 48
+const BODY_LENGTH_AT = 16
+const TIMEOUT_AT = 32
+const SEQID_AT = TEMPLATE.length - 4
+/** Shorter arguments are copied byte by byte: a call costs more. */
+const SHORT_BYTES = 96
 
-interface Pending {
-  readonly sentAtMs: number
-  /** Undefined once forgotten: the late answer is ignored. */
-  handler: ReplyHandler | undefined
+/** Who is told what became of a query. Never called from inside `send`. */
+export interface ReplyTaker {
+  /** The reply is valid during the call; its frame belongs to the taker. */
+  readonly onReply: (connection: MetaConnection, seqid: number, reply: ReplyStream) => void
+  /** The connection failed. */
+  readonly onLost: (connection: MetaConnection, seqid: number, question: Question) => void
 }
 
 export class MetaConnection {
   readonly #runtime: Runtime
   readonly #address: string
+  readonly #batch: Batch
   readonly #onDown: (connection: MetaConnection) => void
   readonly #socket: Socket
-  readonly #framer = new ReplyFramer({ maxFrameBytes: REPLY_BYTES_MAX })
-  readonly #pending = new Map<number, Pending>()
+  readonly #replies = new ReplyStream()
+  readonly #inFlight = new InFlight<Question, ReplyTaker>(IN_FLIGHT_MAX)
+  /** Requests are put together here; those from `#slabFrom` to `#slabTo` are not written yet. */
+  #slab: Buffer = Buffer.alloc(0)
+  #slabFrom = 0
+  #slabTo = 0
   /** Written while the connection is not up yet. */
   readonly #unsent: Buffer[] = []
   #unsentBytes = 0
   #state: 'connecting' | 'open' | 'closed' = 'connecting'
-  #seqid = 0
   #heardAtMs: number
 
   /** `address` is `ip:port`. `onDown` is called once, when the connection is of no more use. */
   constructor(
     runtime: Runtime,
-    address: string,
-    connectTimeoutMs: number,
+    batch: Batch,
+    to: { readonly address: string; readonly connectTimeoutMs: number },
     onDown: (connection: MetaConnection) => void,
   ) {
     this.#runtime = runtime
-    this.#address = address
+    this.#batch = batch
+    this.#address = to.address
     this.#onDown = onDown
     this.#heardAtMs = runtime.clock.monotonicMs()
-    const colon = address.lastIndexOf(':')
-    const to = {
-      host: address.slice(0, colon),
-      port: Number(address.slice(colon + 1)),
-      timeoutMs: connectTimeoutMs,
+    const colon = to.address.lastIndexOf(':')
+    const at = {
+      host: to.address.slice(0, colon),
+      port: Number(to.address.slice(colon + 1)),
+      timeoutMs: to.connectTimeoutMs,
     }
-    this.#socket = runtime.network.connect(to, {
+    this.#socket = runtime.network.connect(at, {
       onConnect: () => this.#onConnect(),
       onData: (chunk) => this.#onData(chunk),
       onEnd: () => this.close('ended by the meta server'),
@@ -74,57 +96,85 @@ export class MetaConnection {
     return this.#address
   }
 
-  get inFlight(): number {
-    return this.#pending.size
-  }
-
   /** Monotonic time of the last bytes, or of the beginning. */
   get heardAtMs(): number {
     return this.#heardAtMs
   }
 
+  /** Of the last reply that a taker was told. */
+  get question(): Question | undefined {
+    return this.#inFlight.question
+  }
+
   /**
-   * Sends a query; `argument` is the args struct as the client sent it. Answers the sequence id for
-   * `forget`. The handler is called once, never from inside this call; -1 when it will not be.
+   * Sends a query. Answers the sequence id for `forget` and `give`; the taker is called once, never
+   * from inside this call. -1 when it will not be.
    */
-  send(argument: Buffer, timeoutMs: number, handler: ReplyHandler): number {
-    if (this.#state === 'closed' || this.#pending.size >= IN_FLIGHT_MAX) return -1
+  send(question: Question, taker: ReplyTaker, nowMs: number): number {
+    if (this.#state === 'closed') return -1
+    const argumentBytes = question.end - question.start
+    const frameBytes = TEMPLATE.length + argumentBytes
     if (this.#unsentBytes + this.#socket.bufferedBytes() > UNSENT_BYTES_MAX) return -1
-    const seqid = this.#seqid
-    this.#seqid = (seqid + 1) & 0x7fffffff
-    this.#pending.set(seqid, { sentAtMs: this.#runtime.clock.monotonicMs(), handler })
-    const frame = encodeRequest(
-      {
-        version: 0,
-        appId: 0,
-        partitionIndex: 0,
-        clientTimeoutMs: Math.max(1, Math.ceil(timeoutMs)),
-        partitionHash: 0n,
-        isBackupRequest: false,
-      },
-      QUERY,
-      seqid,
-      argument,
-    )
-    if (this.#state === 'open') this.#socket.write(frame)
-    else {
-      this.#unsent.push(frame)
-      this.#unsentBytes += frame.length
-    }
+    const seqid = this.#inFlight.add(question, taker, nowMs)
+    if (seqid < 0) return -1
+    if (this.#slab.length - this.#slabTo < frameBytes) this.#newSlab(frameBytes)
+    if (this.#slabFrom === this.#slabTo) this.#batch.add(this)
+    const slab = this.#slab
+    const at = this.#slabTo
+    slab.set(TEMPLATE, at)
+    slab.writeUInt32BE(frameBytes - HEADER_BYTES, at + BODY_LENGTH_AT)
+    const leftMs = Math.max(1, Math.ceil(question.deadlineMs - nowMs))
+    slab.writeInt32BE(leftMs, at + TIMEOUT_AT)
+    slab.writeInt32BE(seqid, at + SEQID_AT)
+    copy(question, slab, at + TEMPLATE.length)
+    this.#slabTo = at + frameBytes
     return seqid
+  }
+
+  /** Writes the requests of this turn. */
+  flush(): void {
+    const from = this.#slabFrom
+    const to = this.#slabTo
+    if (this.#state === 'closed' || from === to) return
+    this.#slabFrom = to
+    const bytes = this.#slab.subarray(from, to)
+    if (this.#state === 'open') this.#socket.write(bytes)
+    else {
+      this.#unsent.push(bytes)
+      this.#unsentBytes += bytes.length
+    }
+  }
+
+  #newSlab(frameBytes: number): void {
+    this.flush()
+    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, frameBytes))
+    this.#slabFrom = 0
+    this.#slabTo = 0
   }
 
   /** Nobody waits for this answer any more. */
   forget(seqid: number): void {
-    const pending = this.#pending.get(seqid)
-    if (pending !== undefined) pending.handler = undefined
+    this.#inFlight.give(seqid, null)
+  }
+
+  /** Another one waits for this answer from now on. */
+  give(seqid: number, taker: ReplyTaker): void {
+    this.#inFlight.give(seqid, taker)
+  }
+
+  /** Calls back for each query that `taker` waits for here. */
+  forEachOf(
+    taker: ReplyTaker,
+    visit: (seqid: number, question: Question, sentAtMs: number) => void,
+  ): void {
+    this.#inFlight.forEachOf(taker, visit)
   }
 
   /** A meta server that answers nothing for 10 s although it is asked: the connection is dead. */
   checkSilence(nowMs: number): void {
-    const oldest = this.#pending.values().next()
-    if (oldest.done === true) return
-    if (nowMs - Math.max(oldest.value.sentAtMs, this.#heardAtMs) > UNANSWERED_MS_MAX)
+    const oldestMs = this.#inFlight.oldestSentAtMs()
+    if (oldestMs === undefined) return
+    if (nowMs - Math.max(oldestMs, this.#heardAtMs) > UNANSWERED_MS_MAX)
       this.close(`no answer in ${UNANSWERED_MS_MAX} ms`)
   }
 
@@ -134,18 +184,18 @@ export class MetaConnection {
     this.#state = 'closed'
     this.#socket.destroy()
     this.#runtime.log.debug('meta connection closed', { address: this.#address, reason })
-    const pending = [...this.#pending.values()]
-    this.#pending.clear()
+    const lost = this.#inFlight.takeAll()
     this.#unsent.length = 0
     this.#onDown(this)
-    for (const { handler } of pending) handler?.(undefined)
+    for (const { seqid, question, taker } of lost)
+      if (question !== undefined) taker.onLost(this, seqid, question)
   }
 
   #onConnect(): void {
     if (this.#state !== 'connecting') return
     this.#state = 'open'
     this.#heardAtMs = this.#runtime.clock.monotonicMs()
-    for (const frame of this.#unsent) this.#socket.write(frame)
+    for (const bytes of this.#unsent) this.#socket.write(bytes)
     this.#unsent.length = 0
     this.#unsentBytes = 0
   }
@@ -153,31 +203,32 @@ export class MetaConnection {
   #onData(chunk: Buffer): void {
     if (this.#state === 'closed') return
     this.#heardAtMs = this.#runtime.clock.monotonicMs()
-    this.#framer.push(chunk)
+    const replies = this.#replies
     try {
-      for (;;) {
-        const reply = this.#framer.next()
-        if (reply === undefined || !this.#accept(reply)) return
-      }
+      replies.open(chunk)
+      // A taker may close the connection.
+      while (this.#isOpen() && replies.next()) this.#accept(replies)
     } catch (error) {
       if (!(error instanceof FrameError)) throw error
       this.close(error.message)
     }
   }
 
-  #accept(reply: ReplyFrame): boolean {
-    const pending = this.#pending.get(reply.seqid)
-    if (pending === undefined || reply.name !== ACK) {
-      this.close(`an answer to nothing asked: ${reply.name} ${reply.seqid}`)
-      return false
-    }
-    this.#pending.delete(reply.seqid)
-    pending.handler?.(reply)
-    // A handler may have closed the connection.
-    return this.#isOpen()
+  #accept(reply: ReplyStream): void {
+    if (!reply.isAck || !this.#inFlight.take(reply.seqid))
+      this.close(`an answer to nothing asked: ${reply.seqid}`)
+    else this.#inFlight.taker?.onReply(this, reply.seqid, reply)
   }
 
   #isOpen(): boolean {
     return this.#state === 'open'
   }
+}
+
+function copy({ bytes, start, end }: Question, to: Buffer, at: number): void {
+  if (end - start > SHORT_BYTES) {
+    bytes.copy(to, at, start, end)
+    return
+  }
+  for (let from = start, target = at; from < end; from++, target++) to[target] = bytes[from] ?? 0
 }

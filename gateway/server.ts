@@ -30,9 +30,12 @@ import {
   type ConnectionLimits,
 } from './client-connection.ts'
 import type { Result, ServerMetrics } from './metrics.ts'
+import { NameCache, QueryScan } from './query-scan.ts'
 import { readQuery } from './query.ts'
+import type { Question } from './question.ts'
 import type { TableDirectory } from './table-directory.ts'
 import type { Lookup } from './table-entry.ts'
+import type { MetaGroup } from './upstream.ts'
 import type { Upstreams } from './upstreams.ts'
 
 export interface ServerOptions {
@@ -51,6 +54,7 @@ const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const NEGOTIATION = Rpc.NEGOTIATION.name
 const CHECK_MS = 1000
 const IDLE_GROUP_MS = 600_000
+const CLIENT_TIMEOUT_MS_MIN = 1000
 
 /** What the gateway itself answers to a query (W-3): is_stateful false, nothing in it but the error. */
 function ownAnswer(error: string): Buffer {
@@ -60,12 +64,6 @@ function ownAnswer(error: string): Buffer {
     'ERR_OK',
     encodeResult(QueryCfgResponse, QueryCfgResponse.make({ err: error })),
   )
-}
-
-function withSeqid(prepared: Buffer, seqidOffset: number, seqid: number): Buffer {
-  const bytes = Buffer.from(prepared)
-  bytes.writeInt32BE(seqid, seqidOffset)
-  return bytes
 }
 
 /** Behind total length, `ERR_OK` and the message's version and name. */
@@ -78,6 +76,8 @@ export class GatewayServer {
   readonly #upstreams: Upstreams
   readonly #metrics: ServerMetrics
   readonly #events: ConnectionEvents
+  readonly #scan: QueryScan
+  readonly #names = new NameCache()
   readonly #connections = new Set<ClientConnection>()
   readonly #perSource = new Map<string, number>()
   readonly #answers: Readonly<Record<'missing' | 'invalid' | 'no-zookeeper' | 'no-meta', Buffer>>
@@ -100,6 +100,7 @@ export class GatewayServer {
     this.#directory = parts.directory
     this.#upstreams = parts.upstreams
     this.#metrics = parts.metrics
+    this.#scan = new QueryScan(options.limits)
     const isGo = options.errorsMode === 'go-compat'
     this.#answers = {
       missing: ownAnswer('ERR_OBJECT_NOT_FOUND'),
@@ -109,6 +110,7 @@ export class GatewayServer {
     }
     this.#events = {
       onRequest: (connection, frame) => this.#onRequest(connection, frame),
+      onQuery: (connection, scan) => this.#onScanned(connection, scan),
       onBytes: (received, sent) => {
         this.#metrics.bytesIn.add(received)
         this.#metrics.bytesOut.add(sent)
@@ -176,7 +178,7 @@ export class GatewayServer {
 
   #accept(socket: Socket): SocketHandlers {
     const connection = new ClientConnection(
-      this.#runtime,
+      { runtime: this.#runtime, batch: this.#upstreams.batch, scan: this.#scan },
       socket,
       this.#options.limits,
       this.#events,
@@ -217,99 +219,82 @@ export class GatewayServer {
       // Nothing to negotiate: authentication is off.
       const status = NegotiationStatus.SASL_AUTH_DISABLE
       const result = encodeResult(Rpc.NEGOTIATION.result, NegotiationResponse.make({ status }))
-      connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_OK', result))
+      answerWhole(connection, encodeReply(frame.name, frame.seqid, 'ERR_OK', result))
     } else if (rpcByName(frame.name)?.oneWay === true) {
       // An answer to clear_scanner ends the connection of a Go client (wire.md 5).
       connection.skip()
     } else
-      connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_HANDLER_NOT_FOUND', undefined))
+      answerWhole(
+        connection,
+        encodeReply(frame.name, frame.seqid, 'ERR_HANDLER_NOT_FOUND', undefined),
+      )
   }
 
   #onQuery(connection: ClientConnection, frame: RequestFrame): void {
-    const table = readQuery(frame.argument)
+    const { argument, seqid, header } = frame
+    const table = readQuery(argument)
     if (table === undefined) {
       this.#metrics.requests.unreadable.add()
-      connection.answer(encodeReply(QUERY, frame.seqid, 'ERR_INVALID_DATA', undefined))
+      answerWhole(connection, encodeReply(QUERY, seqid, 'ERR_INVALID_DATA', undefined))
       return
     }
-    const startedAtMs = this.#runtime.clock.monotonicMs()
-    const { clientTimeoutMs } = frame.header
+    const at = { bytes: argument, start: 0, end: argument.length }
+    this.#route(table, this.#question(connection, seqid, header.clientTimeoutMs, at))
+  }
+
+  #onScanned(connection: ClientConnection, scan: QueryScan): void {
+    const table = this.#names.text(scan.bytes, scan.nameStart, scan.nameEnd)
+    this.#route(table, this.#question(connection, scan.seqid, scan.clientTimeoutMs, scan))
+  }
+
+  #question(
+    connection: ClientConnection,
+    seqid: number,
+    clientTimeoutMs: number,
+    at: { readonly bytes: Buffer; readonly start: number; readonly end: number },
+  ): ClientQuestion {
     const { requestTimeoutMs } = this.#options
     const budgetMs =
       clientTimeoutMs > 0 ? Math.min(clientTimeoutMs, requestTimeoutMs) : requestTimeoutMs
-    this.#inFlight++
-    const query = { connection, frame, startedAtMs, deadlineMs: startedAtMs + budgetMs }
-    const known = this.#directory.find(table)
-    if (known === undefined) {
-      this.#metrics.lookups.miss.add()
-      this.#directory.load(table, budgetMs, (lookup) => this.#onLookup(table, query, lookup))
-      return
-    }
-    if (known.kind === 'missing') this.#metrics.lookups.negative.add()
-    else this.#metrics.lookups.hit.add()
-    this.#onLookup(table, query, known)
+    return new ClientQuestion(this, connection, seqid, at, {
+      nowMs: this.#runtime.clock.monotonicMs(),
+      budgetMs,
+    })
   }
 
-  #onLookup(table: string, query: ClientQuery, lookup: Lookup): void {
+  #route(table: string, question: ClientQuestion): void {
+    this.#inFlight++
+    const known = this.#directory.find(table)
+    if (known !== undefined) {
+      if (known.kind === 'missing') this.#metrics.lookups.negative.add()
+      else this.#metrics.lookups.hit.add()
+      this.#onLookup(table, question, known)
+      return
+    }
+    this.#metrics.lookups.miss.add()
+    const budgetMs = question.deadlineMs - question.askedAtMs
+    this.#directory.load(table, budgetMs, (lookup) => this.#onLookup(table, question, lookup))
+  }
+
+  #onLookup(table: string, question: ClientQuestion, lookup: Lookup): void {
     this.#metrics.tableQueried(table, lookup.kind === 'route')
     switch (lookup.kind) {
       case 'route':
-        this.#upstreams
-          .group(lookup.route)
-          .query(query.frame.argument, query.deadlineMs, (reply) => this.#relay(query, reply))
+        this.#upstreams.group(lookup.route).ask(question, this.#runtime.clock.monotonicMs())
         return
       case 'missing':
-        this.#answerOwn(query, 'no-table', this.#answers.missing)
+        this.answerOwn(question, 'no-table', this.#answers.missing)
         return
       case 'invalid':
-        this.#answerOwn(query, 'invalid-mapping', this.#answers.invalid)
+        this.answerOwn(question, 'invalid-mapping', this.#answers.invalid)
         return
       case 'unavailable':
-        this.#answerOwn(query, 'unavailable', this.#answers['no-zookeeper'])
+        this.answerOwn(question, 'unavailable', this.#answers['no-zookeeper'])
         return
       default:
         lookup satisfies never
     }
   }
-
-  /** The meta's bytes with the client's sequence id; they belong to this answer alone (W-1). */
-  #relay(query: ClientQuery, reply: ReplyFrame | undefined): void {
-    if (reply === undefined) {
-      this.#answerOwn(query, 'unavailable', this.#answers['no-meta'])
-      return
-    }
-    reply.bytes.writeInt32BE(query.frame.seqid, reply.seqidOffset)
-    this.#done(query, 'relayed', reply.bytes)
-  }
-
-  #answerOwn(query: ClientQuery, result: Result, prepared: Buffer): void {
-    this.#done(query, result, withSeqid(prepared, OWN_SEQID_AT, query.frame.seqid))
-  }
-
-  #done(query: ClientQuery, result: Result, bytes: Buffer): void {
-    this.#inFlight--
-    this.#metrics.requests[result].add()
-    const elapsedMs = this.#runtime.clock.monotonicMs() - query.startedAtMs
-    this.#metrics.durationSeconds.observe(elapsedMs / 1000)
-    query.connection.answer(bytes)
-  }
-}
-
-function isNegotiation(argument: Buffer): boolean {
-  try {
-    decodeArgument(Rpc.NEGOTIATION.argument, argument)
-    return true
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error
-    return false
-  }
-}
-
-interface ClientQuery {
-  readonly connection: ClientConnection
-  readonly frame: RequestFrame
-  readonly startedAtMs: number
-  readonly deadlineMs: number
 }
 
 const nothing: SocketHandlers = {
@@ -321,4 +306,13 @@ const nothing: SocketHandlers = {
 
 function sourceOf(connection: ClientConnection): string {
   return connection.peer.replace(/:\d+$/, '')
+}
+
+/**
+ * W-7: within the client's time, 0 when it gave none, and ours. Go clients send any number below
+ * 4295, however long they wait (wire.md 2): less than a second is not taken at its word.
+ */
+export function answerBudgetMs(clientTimeoutMs: number, requestTimeoutMs: number): number {
+  if (clientTimeoutMs <= 0) return requestTimeoutMs
+  return Math.min(Math.max(clientTimeoutMs, CLIENT_TIMEOUT_MS_MIN), requestTimeoutMs)
 }

@@ -1,18 +1,24 @@
 /**
  * One cluster as seen from here: the group of its meta servers (gateway.md 4). Asks the leader,
- * follows forwards, asks the others when it is silent, and always calls back within the deadline:
- * with a frame to relay, or with nothing (W-6). An answer that would lead a client away from the
+ * follows forwards, asks the others when it is silent, and always tells the question within the
+ * deadline: a frame to relay, or nothing (W-6). An answer that would lead a client away from the
  * gateway never leaves this file (W-12).
  *
- * When nobody is left to ask: metas that refused or reset count as dead, and the query ends at once;
- * metas that say nothing are given up when they have been silent for `silenceMs`; a meta that is
- * alive but knows no leader is worth waiting for, up to the deadline, because one is being elected.
+ * A known leader that answers in time is the rule: such a question goes straight to its connection,
+ * and nothing is kept of it here. Anything else makes it a search. When nobody is left to ask: metas
+ * that refused or reset count as dead, and the search ends at once; metas that say nothing are given
+ * up when they have been silent for `silenceMs`; a meta that is alive but knows no leader is worth
+ * waiting for, up to the deadline, because one is being elected.
  */
-import type { ReplyFrame } from '../cluster/protocol/frame.ts'
 import type { Log, Runtime, Timer } from '../cluster/runtime/runtime.ts'
+import type { Batch } from './batch.ts'
 import { readMetaAnswer } from './meta-answer.ts'
-import { MetaConnection } from './meta-connection.ts'
+import { MetaConnection, type ReplyTaker } from './meta-connection.ts'
+import { MetaNames } from './meta-names.ts'
 import type { UpstreamMetrics } from './metrics.ts'
+import type { Question } from './question.ts'
+import type { ReplyStream } from './reply-stream.ts'
+import { type Attempt, type Frame, type Search, newSearch } from './search.ts'
 
 export interface UpstreamOptions {
   readonly connectTimeoutMs: number
@@ -24,36 +30,7 @@ export interface UpstreamOptions {
   readonly resolveMs: number
 }
 
-/** `undefined`: nobody answered; the client is told ERR_SERVICE_NOT_ACTIVE. */
-export type QueryHandler = (reply: ReplyFrame | undefined) => void
-
-interface Attempt {
-  readonly address: string
-  readonly connection: MetaConnection
-  readonly seqid: number
-  readonly startedAtMs: number
-}
-
-interface Query {
-  readonly argument: Buffer
-  readonly deadlineMs: number
-  readonly handler: QueryHandler
-  readonly tried: Set<string>
-  attempts: Attempt[]
-  hops: number
-  /** Monotonic time of the next round, 0 when none is planned. */
-  retryAtMs: number
-  backoffMs: number
-  isHedged: boolean
-  /** Some meta answered, be it only that it is not the leader. */
-  someoneAlive: boolean
-  hasResolvedAgain: boolean
-  /** What the leader said while it was loading: relayed when the time is up (M-3). */
-  notReady: ReplyFrame | undefined
-}
-
 const HOPS_MAX = 3
-const BACKOFF_FIRST_MS = 100
 const BACKOFF_LAST_MS = 400
 const SWEEP_MS = 25
 /** A meta that refused is not dialled again for this long. */
@@ -63,35 +40,48 @@ const LEARNED_MAX = 16
 export class MetaGroup {
   readonly #runtime: Runtime
   readonly #log: Log
+  readonly #batch: Batch
   readonly #options: UpstreamOptions
   readonly #metrics: UpstreamMetrics
-  readonly #names: readonly string[]
-  /** `ip:port` of the configured metas, as last resolved. */
-  #endpoints: readonly string[]
+  readonly #names: MetaNames
+  readonly #metaCount: number
   readonly #connections = new Map<string, MetaConnection>()
   /** When a dial or connection failed last; also holds leaders that are in no list. */
   readonly #failedAtMs = new Map<string, number>()
-  readonly #queries = new Set<Query>()
+  readonly #searches = new Set<Search>()
   #leader: string | undefined
-  #resolving: Promise<void> | undefined
-  #resolvedAtMs = -Infinity
+  /** The leader's, while it is of use. */
+  #leaderConnection: MetaConnection | undefined
+  /** Takes the replies to questions that went straight to the leader. */
+  readonly #straight: ReplyTaker
+  #straightCount = 0
   #sweepTimer: Timer | undefined
   #usedAtMs: number
   #closed = false
 
   constructor(
     runtime: Runtime,
+    batch: Batch,
     metas: readonly string[],
     metrics: UpstreamMetrics,
     options: UpstreamOptions,
   ) {
     this.#runtime = runtime
     this.#log = runtime.log.child({ part: 'upstream', metas: metas.join(',') })
+    this.#batch = batch
     this.#options = options
     this.#metrics = metrics
-    this.#names = metas
-    this.#endpoints = metas.filter(isLiteral)
+    this.#names = new MetaNames(runtime, this.#log, metas, options.resolveMs)
+    this.#metaCount = metas.length
     this.#usedAtMs = runtime.clock.monotonicMs()
+    this.#straight = {
+      onReply: (connection, _seqid, reply) => this.#onStraightReply(connection, reply),
+      onLost: (connection, _seqid, question) => {
+        this.#straightCount--
+        this.#metrics.failed.add()
+        this.#advance(this.#search(question, connection.address))
+      },
+    }
   }
 
   get leader(): string | undefined {
@@ -99,7 +89,7 @@ export class MetaGroup {
   }
 
   get inFlight(): number {
-    return this.#queries.size
+    return this.#searches.size + this.#straightCount
   }
 
   get usedAtMs(): number {
@@ -110,68 +100,79 @@ export class MetaGroup {
     return this.#connections.size
   }
 
-  /** `argument` is the args struct as it came. The handler is called once, in a later turn. */
-  query(argument: Buffer, deadlineMs: number, handler: QueryHandler): void {
-    const nowMs = this.#runtime.clock.monotonicMs()
+  /** The question is told once, in a later turn. */
+  ask(question: Question, nowMs: number): void {
     this.#usedAtMs = nowMs
-    const query: Query = {
-      argument,
-      deadlineMs,
-      handler,
-      tried: new Set(),
-      attempts: [],
-      hops: 0,
-      retryAtMs: 0,
-      backoffMs: BACKOFF_FIRST_MS,
-      isHedged: false,
-      someoneAlive: false,
-      hasResolvedAgain: false,
-      notReady: undefined,
-    }
-    this.#queries.add(query)
     this.#scheduleSweep()
-    const named = this.#names.length > 0 && this.#names.some((name) => !isLiteral(name))
-    if (named && nowMs - this.#resolvedAtMs > this.#options.resolveMs) {
-      const resolved = this.#resolve()
-      if (this.#endpoints.length === 0) {
-        void resolved.then(() => this.#advance(query))
+    if (this.#names.isStale(nowMs)) {
+      const resolved = this.#names.resolve()
+      if (this.#names.endpoints.length === 0) {
+        const search = this.#search(question)
+        void resolved.then(() => this.#advance(search))
         return
       }
     }
-    this.#start(query)
+    const seqid = this.#leaderConnection?.send(question, this.#straight, nowMs) ?? -1
+    if (seqid < 0) {
+      this.#start(this.#search(question))
+      return
+    }
+    this.#metrics.asked.add()
+    this.#straightCount++
   }
 
-  /** Idempotent; every query is answered with nothing. */
+  /** Idempotent; every question is told that nobody answered. */
   close(): void {
     this.#closed = true
     this.#sweepTimer?.cancel()
-    for (const query of this.#queries) this.#finish(query, undefined)
+    for (const search of this.#searches) this.#finish(search, undefined)
     for (const connection of this.#connections.values()) connection.close('group closed')
   }
 
-  #start(query: Query): void {
-    const leader = this.#leader
-    if (leader === undefined || !this.#ask(query, leader)) this.#advance(query)
+  #onStraightReply(connection: MetaConnection, reply: ReplyStream): void {
+    const { question } = connection
+    if (question === undefined) return
+    this.#straightCount--
+    if (!reply.isPlain) {
+      this.#onAnswer(this.#search(question, connection.address), connection, reply)
+      return
+    }
+    if (this.#leaderConnection !== connection) this.#setLeader(connection)
+    question.answered(reply.bytes, reply.start, reply.end, reply.seqidAt)
   }
 
-  /** Whether the query is on its way to that address. */
-  #ask(query: Query, address: string): boolean {
-    query.tried.add(address)
+  /** From now on the question is looked after here. */
+  #search(question: Question, tried?: string): Search {
+    const search: Search = newSearch(question, {
+      onReply: (connection, seqid, reply) => {
+        if (this.#dropAttempt(search, connection, seqid)) this.#onAnswer(search, connection, reply)
+      },
+      onLost: (connection, seqid) => {
+        if (!this.#dropAttempt(search, connection, seqid)) return
+        this.#metrics.failed.add()
+        this.#advance(search)
+      },
+    })
+    if (tried !== undefined) search.tried.add(tried)
+    this.#searches.add(search)
+    return search
+  }
+
+  #start(search: Search): void {
+    const leader = this.#leader
+    if (leader === undefined || !this.#ask(search, leader)) this.#advance(search)
+  }
+
+  /** Whether the question is on its way to that address. */
+  #ask(search: Search, address: string): boolean {
+    search.tried.add(address)
     const connection = this.#connectionTo(address)
     if (connection === undefined) return false
     const startedAtMs = this.#runtime.clock.monotonicMs()
-    const leftMs = query.deadlineMs - startedAtMs
-    const attempt = {
-      address,
-      connection,
-      startedAtMs,
-      seqid: connection.send(query.argument, leftMs, (reply) =>
-        this.#onReply(query, attempt, reply),
-      ),
-    }
-    if (attempt.seqid < 0) return false
+    const seqid = connection.send(search.question, search.taker, startedAtMs)
+    if (seqid < 0) return false
     this.#metrics.asked.add()
-    query.attempts.push(attempt)
+    search.attempts.push({ connection, startedAtMs, seqid })
     return true
   }
 
@@ -180,140 +181,175 @@ export class MetaGroup {
     if (existing !== undefined) return existing
     const failedAtMs = this.#failedAtMs.get(address) ?? -Infinity
     if (this.#closed || this.#runtime.clock.monotonicMs() - failedAtMs < REDIAL_MS) return undefined
+    const { connectTimeoutMs } = this.#options
     const connection = new MetaConnection(
       this.#runtime,
-      address,
-      this.#options.connectTimeoutMs,
-      (down) => {
-        if (this.#connections.get(address) === down) this.#connections.delete(address)
-        if (this.#failedAtMs.size > LEARNED_MAX + this.#names.length) this.#failedAtMs.clear()
-        this.#failedAtMs.set(address, this.#runtime.clock.monotonicMs())
-        if (this.#leader === address) this.#leader = undefined
-      },
+      this.#batch,
+      { address, connectTimeoutMs },
+      (down) => this.#onDown(down),
     )
     this.#connections.set(address, connection)
     return connection
   }
 
-  #onReply(query: Query, attempt: Attempt, reply: ReplyFrame | undefined): void {
-    if (!this.#queries.has(query)) return
-    query.attempts = query.attempts.filter((other) => other !== attempt)
-    if (reply === undefined) {
-      this.#metrics.failed.add()
-      this.#advance(query)
-      return
-    }
-    const answer = readMetaAnswer(reply)
+  #onDown(connection: MetaConnection): void {
+    const { address } = connection
+    if (this.#connections.get(address) === connection) this.#connections.delete(address)
+    if (this.#failedAtMs.size > LEARNED_MAX + this.#metaCount) this.#failedAtMs.clear()
+    this.#failedAtMs.set(address, this.#runtime.clock.monotonicMs())
+    this.#dropLeader(address)
+  }
+
+  /** False when nobody waits for that attempt any more. */
+  #dropAttempt(search: Search, connection: MetaConnection, seqid: number): boolean {
+    if (!this.#searches.has(search)) return false
+    search.attempts = search.attempts.filter(
+      (other) => other.connection !== connection || other.seqid !== seqid,
+    )
+    return true
+  }
+
+  #onAnswer(search: Search, connection: MetaConnection, reply: ReplyStream): void {
+    const answer = readMetaAnswer(reply.frame())
     switch (answer.kind) {
       case 'answer':
-        this.#setLeader(attempt.address)
-        this.#finish(query, reply)
+        this.#setLeader(connection)
+        this.#finish(search, reply)
         return
       case 'not-ready':
-        query.someoneAlive = true
-        query.notReady = reply
-        this.#setLeader(attempt.address)
-        this.#planRetry(query)
+        search.someoneAlive = true
+        search.notReady = {
+          bytes: reply.bytes,
+          start: reply.start,
+          end: reply.end,
+          seqidAt: reply.seqidAt,
+        }
+        this.#setLeader(connection)
+        this.#planRetry(search)
         return
       case 'forward':
-        query.someoneAlive = true
-        if (this.#leader === attempt.address) this.#leader = undefined
-        this.#follow(query, answer.leader)
+        search.someoneAlive = true
+        this.#dropLeader(connection.address)
+        this.#follow(search, answer.leader)
         return
       default:
         answer satisfies never
     }
   }
 
-  #setLeader(address: string): void {
+  #setLeader(connection: MetaConnection): void {
+    const { address } = connection
+    if (this.#connections.get(address) === connection) this.#leaderConnection = connection
     if (this.#leader === address) return
     this.#leader = address
-    this.#log.info('meta leader', { leader: address, isListed: this.#endpoints.includes(address) })
+    const isListed = this.#names.endpoints.includes(address)
+    this.#log.info('meta leader', { leader: address, isListed })
   }
 
-  #follow(query: Query, leader: string | undefined): void {
-    const isAsked = query.attempts.some((attempt) => attempt.address === leader)
-    if (leader !== undefined && !isAsked && query.hops < HOPS_MAX) {
-      query.hops++
+  #dropLeader(address: string): void {
+    if (this.#leader !== address) return
+    this.#leader = undefined
+    this.#leaderConnection = undefined
+  }
+
+  #follow(search: Search, leader: string | undefined): void {
+    const isAsked = search.attempts.some(({ connection }) => connection.address === leader)
+    if (leader !== undefined && !isAsked && search.hops < HOPS_MAX) {
+      search.hops++
       this.#metrics.forwardsFollowed.add()
-      if (this.#ask(query, leader)) return
+      if (this.#ask(search, leader)) return
     }
-    this.#advance(query)
+    this.#advance(search)
   }
 
   /** Asks somebody who was not asked yet; when there is nobody, decides what to wait for. */
-  #advance(query: Query): void {
-    if (!this.#queries.has(query)) return
-    if (query.attempts.length > 0 || query.retryAtMs > 0) return
-    for (const address of this.#endpoints)
-      if (!query.tried.has(address) && this.#ask(query, address)) return
-    if (query.someoneAlive) {
-      this.#planRetry(query)
+  #advance(search: Search): void {
+    if (!this.#searches.has(search)) return
+    if (search.attempts.length > 0 || search.retryAtMs > 0) return
+    for (const address of this.#names.endpoints)
+      if (!search.tried.has(address) && this.#ask(search, address)) return
+    if (search.someoneAlive) {
+      this.#planRetry(search)
       return
     }
-    if (!query.hasResolvedAgain && this.#names.some((name) => !isLiteral(name))) {
+    if (!search.hasResolvedAgain && this.#names.isNamed && !this.#closed) {
       // A failed round: the names may mean other addresses by now.
-      query.hasResolvedAgain = true
-      void this.#resolve().then(() => this.#advance(query))
+      search.hasResolvedAgain = true
+      void this.#names.resolve().then(() => this.#advance(search))
       return
     }
-    this.#finishLater(query)
+    this.#finishLater(search)
   }
 
-  #planRetry(query: Query): void {
-    if (query.retryAtMs > 0) return
-    query.retryAtMs = this.#runtime.clock.monotonicMs() + query.backoffMs
-    query.backoffMs = Math.min(BACKOFF_LAST_MS, query.backoffMs * 2)
+  #planRetry(search: Search): void {
+    if (search.retryAtMs > 0) return
+    search.retryAtMs = this.#runtime.clock.monotonicMs() + search.backoffMs
+    search.backoffMs = Math.min(BACKOFF_LAST_MS, search.backoffMs * 2)
   }
 
   /** Nobody to ask: told in a later turn, as every answer is. */
-  #finishLater(query: Query): void {
-    this.#runtime.timers.soon(() => this.#finish(query, query.notReady))
+  #finishLater(search: Search): void {
+    this.#runtime.timers.soon(() => this.#finish(search, search.notReady))
   }
 
-  #finish(query: Query, reply: ReplyFrame | undefined): void {
-    if (!this.#queries.delete(query)) return
-    for (const { connection, seqid } of query.attempts) connection.forget(seqid)
-    query.handler(reply)
+  #finish(search: Search, frame: Frame | undefined): void {
+    if (!this.#searches.delete(search)) return
+    for (const { connection, seqid } of search.attempts) connection.forget(seqid)
+    if (frame === undefined) search.question.unanswered()
+    else search.question.answered(frame.bytes, frame.start, frame.end, frame.seqidAt)
   }
 
   #scheduleSweep(): void {
     this.#sweepTimer ??= this.#runtime.timers.after(SWEEP_MS, () => {
       this.#sweepTimer = undefined
       const nowMs = this.#runtime.clock.monotonicMs()
-      for (const query of this.#queries) this.#sweep(query, nowMs)
-      for (const connection of this.#connections.values()) connection.checkSilence(nowMs)
-      if (this.#queries.size > 0 && !this.#closed) this.#scheduleSweep()
+      const connections = [...this.#connections.values()]
+      for (const connection of connections) this.#sweepStraight(connection, nowMs)
+      for (const search of this.#searches) this.#sweep(search, nowMs)
+      for (const connection of connections) connection.checkSilence(nowMs)
+      if (this.inFlight > 0 && !this.#closed) this.#scheduleSweep()
     })
   }
 
-  #sweep(query: Query, nowMs: number): void {
-    if (nowMs >= query.deadlineMs) {
-      this.#finish(query, query.notReady)
+  /** Questions that wait too long for their one answer become searches. */
+  #sweepStraight(connection: MetaConnection, nowMs: number): void {
+    connection.forEachOf(this.#straight, (seqid, question, startedAtMs) => {
+      if (nowMs < question.deadlineMs && nowMs - startedAtMs < this.#options.hedgeMs) return
+      this.#straightCount--
+      const search = this.#search(question, connection.address)
+      search.attempts.push({ connection, seqid, startedAtMs })
+      connection.give(seqid, search.taker)
+    })
+  }
+
+  #sweep(search: Search, nowMs: number): void {
+    if (nowMs >= search.question.deadlineMs) {
+      this.#finish(search, search.notReady)
       return
     }
-    if (query.retryAtMs > 0 && nowMs >= query.retryAtMs) {
-      this.#retry(query)
+    if (search.retryAtMs > 0 && nowMs >= search.retryAtMs) {
+      this.#retry(search)
       return
     }
-    const [first] = query.attempts
+    const [first] = search.attempts
     if (first === undefined) return
-    if (!query.isHedged && nowMs - first.startedAtMs >= this.#options.hedgeMs) this.#hedge(query)
-    if (query.attempts.every((attempt) => this.#isSilent(attempt, nowMs))) this.#giveUp(query)
+    if (!search.isHedged && nowMs - first.startedAtMs >= this.#options.hedgeMs) this.#hedge(search)
+    if (search.attempts.every((attempt) => this.#isSilent(attempt, nowMs))) this.#giveUp(search)
   }
 
   /** A new round: everybody may be asked again, the leader first. */
-  #retry(query: Query): void {
-    query.retryAtMs = 0
-    query.hops = 0
-    query.tried.clear()
-    this.#start(query)
+  #retry(search: Search): void {
+    search.retryAtMs = 0
+    search.hops = 0
+    search.tried.clear()
+    this.#start(search)
   }
 
-  #hedge(query: Query): void {
-    query.isHedged = true
+  #hedge(search: Search): void {
+    search.isHedged = true
     this.#metrics.hedges.add()
-    for (const address of this.#endpoints) if (!query.tried.has(address)) this.#ask(query, address)
+    for (const address of this.#names.endpoints)
+      if (!search.tried.has(address)) this.#ask(search, address)
   }
 
   /** A meta that answers others is slow, not gone. */
@@ -321,44 +357,13 @@ export class MetaGroup {
     return nowMs - Math.max(startedAtMs, connection.heardAtMs) >= this.#options.silenceMs
   }
 
-  #giveUp(query: Query): void {
-    for (const { address, connection, seqid } of query.attempts) {
+  #giveUp(search: Search): void {
+    for (const { connection, seqid } of search.attempts) {
       connection.forget(seqid)
-      if (this.#leader === address) this.#leader = undefined
+      this.#dropLeader(connection.address)
     }
-    query.attempts = []
-    if (query.someoneAlive) this.#planRetry(query)
-    else this.#finish(query, query.notReady)
+    search.attempts = []
+    if (search.someoneAlive) this.#planRetry(search)
+    else this.#finish(search, search.notReady)
   }
-
-  /** Never rejects; the endpoints stay as they are when no name can be resolved. */
-  #resolve(): Promise<void> {
-    this.#resolving ??= this.#resolveNow().finally(() => {
-      this.#resolving = undefined
-    })
-    return this.#resolving
-  }
-
-  async #resolveNow(): Promise<void> {
-    const found = await Promise.all(
-      this.#names.map(async (name) => {
-        if (isLiteral(name)) return [name]
-        const colon = name.lastIndexOf(':')
-        try {
-          const addresses = await this.#runtime.network.resolve(name.slice(0, colon))
-          return addresses.map((ip) => `${ip}${name.slice(colon)}`)
-        } catch (error) {
-          this.#log.debug('name not resolved', { name, error })
-          return []
-        }
-      }),
-    )
-    this.#resolvedAtMs = this.#runtime.clock.monotonicMs()
-    const endpoints = [...new Set(found.flat())]
-    if (endpoints.length > 0) this.#endpoints = endpoints
-  }
-}
-
-function isLiteral(address: string): boolean {
-  return /^\d+\.\d+\.\d+\.\d+:/.test(address)
 }

@@ -1,14 +1,19 @@
 /** The meta groups in use, one per set of metas, shared by all tables of it (gateway.md M-1). */
 import type { Runtime } from '../cluster/runtime/runtime.ts'
+import { Batch } from './batch.ts'
 import type { UpstreamMetrics } from './metrics.ts'
 import { MetaGroup, type UpstreamOptions } from './upstream.ts'
 
 export class Upstreams {
+  /** What goes out to metas and clients, one write per socket and turn. */
+  readonly batch: Batch
   readonly #make: (metas: readonly string[]) => MetaGroup
   readonly #groups = new Map<string, MetaGroup>()
 
   constructor(runtime: Runtime, metrics: UpstreamMetrics, options: UpstreamOptions) {
-    this.#make = (metas) => new MetaGroup(runtime, metas, metrics, options)
+    const batch = new Batch(runtime.timers)
+    this.batch = batch
+    this.#make = (metas) => new MetaGroup(runtime, batch, metas, metrics, options)
   }
 
   get size(): number {

@@ -68,6 +68,7 @@ export class ReplicaDriver {
   readonly #tokens = new Map<number, (answer: ReplicaAnswer) => void>()
   readonly #clients = new WaitingClients()
   #nextNumber = 0
+  #durableNoted = 0
   #closed = false
 
   constructor(
@@ -140,6 +141,16 @@ export class ReplicaDriver {
       this.#trace({ type: 'read-served', ballot, applied })
     }
     return this.#app.read(request)
+  }
+
+  /** After a sync of the engine: tells an observer how far the data are durable by themselves. */
+  noteDurable(): void {
+    const decree = this.#store.durableDecree
+    if (decree === this.#durableNoted || this.#record.incomplete) return
+    // Learning may be about to throw these data away.
+    if (this.#replica.view().status === 'potential-secondary') return
+    this.#durableNoted = decree
+    this.#trace({ type: 'durable', decree })
   }
 
   /** Clients that gave up are answered (the outcome is unknown) and forgotten. */

@@ -18,7 +18,7 @@ import { type DriverContext, ReplicaDriver } from './driver.ts'
 import type { MetaLink } from './meta-link.ts'
 import { withoutMember } from './meta-update.ts'
 import { type Mutation, fromLogRecord } from './mutation.ts'
-import { Replica } from './replica.ts'
+import { Replica, unusableReplica } from './replica.ts'
 import { type StoredRecord, writeInfo, writeRecord } from './replica-record.ts'
 import type { ReplicaOptions } from './replica-state.ts'
 
@@ -94,19 +94,22 @@ export class ReplicaNode {
   /** For config sync: everything there is, open or not. */
   storedReplicas(): readonly ReplicaInfo[] {
     const open = this.drivers().map((driver) => driver.replica.info(driver.store.durableDecree))
-    const closed = [...this.#closed.values()].map(({ store, record, info }) =>
-      ReplicaInfo.make({
-        pid: store.gpid,
+    const closed = [...this.#closed.values()].map(({ store, record, info }) => {
+      const { gpid } = store
+      if (record.failed !== undefined)
+        return unusableReplica({ gpid, info }, PartitionStatus.PS_ERROR)
+      if (record.incomplete) return unusableReplica({ gpid, info }, PartitionStatus.PS_INACTIVE)
+      return ReplicaInfo.make({
+        pid: gpid,
         ballot: record.ballot,
-        status:
-          record.failed === undefined ? PartitionStatus.PS_INACTIVE : PartitionStatus.PS_ERROR,
+        status: PartitionStatus.PS_INACTIVE,
         lastCommittedDecree: store.applied.decree,
         lastPreparedDecree: store.applied.decree,
         lastDurableDecree: store.durableDecree,
         appType: info.appType,
         diskTag: 'default',
-      }),
-    )
+      })
+    })
     return [...open, ...closed]
   }
 

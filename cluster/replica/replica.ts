@@ -163,9 +163,14 @@ export class Replica {
     return this.#state.info
   }
 
-  /** For config sync and queries of the meta server. */
+  /**
+   * For config sync and queries of the meta server. Data with holes count as none, for who has lost
+   * all members of a partition must not build on them (meta-server.md 9.3).
+   */
   info(durable: number): ReplicaInfo {
     const state = this.#state
+    if (state.record.incomplete || state.recordWanted.incomplete)
+      return unusableReplica(state, wireStatus[state.status])
     return ReplicaInfo.make({
       pid: state.gpid,
       ballot: state.ballot,
@@ -207,6 +212,23 @@ function ballotOf(event: ReplicaEvent): number {
   if (event.type === 'learn-answered')
     return event.response?.err === 'ERR_OK' ? event.response.config.ballot : 0
   return 0
+}
+
+/** A replica that is there and of no use to anybody as it is. */
+export function unusableReplica(
+  { gpid, info }: { readonly gpid: Gpid; readonly info: AppInfo },
+  status: number,
+): ReplicaInfo {
+  return ReplicaInfo.make({
+    pid: gpid,
+    ballot: -1,
+    status,
+    lastCommittedDecree: -1,
+    lastPreparedDecree: -1,
+    lastDurableDecree: -1,
+    appType: info.appType,
+    diskTag: 'default',
+  })
 }
 
 type Handlers = {

@@ -320,6 +320,7 @@ function keepHouse(
   const keep = async (): Promise<void> => {
     try {
       await stores.sync()
+      for (const driver of node.drivers()) driver.noteDurable()
       await node.sweep()
       await log.collect((gpid) => node.collectable(gpid))
     } catch (error) {

@@ -15,6 +15,9 @@ import { systemError } from './system-error.ts'
 
 const keepAliveMs = 30_000
 const backlog = 1024
+/** Beyond this a writer is asked to wait. */
+const highWaterBytes = 64 * 1024
+const smallChunkBytes = 8 * 1024
 
 export function nodeNetwork(timers: Timers): Network {
   return {
@@ -93,58 +96,141 @@ function adopt(
   attempt: string,
   handlersFor: (socket: Socket) => SocketHandlers,
 ): Socket {
-  let cause: RuntimeError | undefined
-  let gathering = false
-  const sendGathered = (): void => {
-    gathering = false
-    socket.uncork()
-  }
-  let remoteAddress = addressOf(socket.remoteAddress, socket.remotePort)
-  let localAddress = addressOf(socket.localAddress, socket.localPort)
-  const adopted: Socket = {
-    get remoteAddress() {
-      return remoteAddress
-    },
-    get localAddress() {
-      return localAddress
-    },
-    write: (bytes) => {
-      if (socket.destroyed || socket.writableEnded) return true
-      if (!gathering) {
-        gathering = true
-        socket.cork()
-        process.nextTick(sendGathered)
-      }
-      return socket.write(bytes)
-    },
-    bufferedBytes: () => socket.writableLength,
-    pause: () => {
-      socket.pause()
-    },
-    resume: () => {
-      socket.resume()
-    },
-    end: () => {
-      socket.end()
-    },
-    destroy: () => {
-      socket.destroy()
-    },
-  }
-  const handlers = handlersFor(adopted)
-  socket.on('connect', () => {
-    remoteAddress = addressOf(socket.remoteAddress, socket.remotePort)
-    localAddress = addressOf(socket.localAddress, socket.localPort)
-    handlers.onConnect?.()
-  })
-  socket.on('data', (chunk: Buffer) => handlers.onData(chunk))
-  socket.on('end', () => {
-    if (!socket.destroyed) handlers.onEnd()
-  })
-  socket.on('drain', () => handlers.onDrain())
-  socket.on('error', (error) => {
-    cause ??= systemError(attempt, error)
-  })
-  socket.on('close', () => handlers.onClose(cause))
+  const adopted = new NodeSocket(socket, attempt)
+  adopted.attach(handlersFor(adopted))
   return adopted
+}
+
+/** Sockets with something written since the last tick; all of them are seen to in one go. */
+let written: NodeSocket[] = []
+
+function sendWritten(): void {
+  const sockets = written
+  written = []
+  for (const socket of sockets) socket.send()
+}
+
+class NodeSocket implements Socket {
+  readonly #socket: NetSocket
+  readonly #attempt: string
+  #handlers: SocketHandlers | undefined
+  /** Written in this tick: the first chunk, which mostly is the only one, and the others. */
+  #first: Buffer | undefined
+  #others: Buffer[] = []
+  #gatheredBytes = 0
+  #isWriting = true
+  #wantsDrain = false
+  #cause: RuntimeError | undefined
+  #remoteAddress: string
+  #localAddress: string
+
+  constructor(socket: NetSocket, attempt: string) {
+    this.#socket = socket
+    this.#attempt = attempt
+    this.#remoteAddress = addressOf(socket.remoteAddress, socket.remotePort)
+    this.#localAddress = addressOf(socket.localAddress, socket.localPort)
+  }
+
+  get remoteAddress(): string {
+    return this.#remoteAddress
+  }
+
+  get localAddress(): string {
+    return this.#localAddress
+  }
+
+  attach(handlers: SocketHandlers): void {
+    const socket = this.#socket
+    this.#handlers = handlers
+    socket.on('connect', () => {
+      this.#remoteAddress = addressOf(socket.remoteAddress, socket.remotePort)
+      this.#localAddress = addressOf(socket.localAddress, socket.localPort)
+      handlers.onConnect?.()
+    })
+    socket.on('data', (chunk: Buffer) => handlers.onData(chunk))
+    socket.on('end', () => {
+      if (!socket.destroyed) handlers.onEnd()
+    })
+    socket.on('drain', () => this.#drained())
+    socket.on('error', (error) => {
+      this.#cause ??= systemError(this.#attempt, error)
+    })
+    socket.on('close', () => {
+      this.#isWriting = false
+      handlers.onClose(this.#cause)
+    })
+  }
+
+  write(bytes: Buffer): boolean {
+    if (!this.#isWriting || this.#socket.destroyed) return true
+    if (this.#first === undefined) {
+      this.#first = bytes
+      if (written.push(this) === 1) process.nextTick(sendWritten)
+    } else this.#others.push(bytes)
+    this.#gatheredBytes += bytes.length
+    if (this.bufferedBytes() < highWaterBytes) return true
+    this.#wantsDrain = true
+    return false
+  }
+
+  /** Hands what was gathered to the system, in one call. */
+  send(): void {
+    const first = this.#first
+    if (first === undefined) return
+    const others = this.#others
+    const bytes = this.#gatheredBytes
+    this.#first = undefined
+    this.#gatheredBytes = 0
+    if (this.#socket.destroyed) return
+    if (others.length === 0) this.#socket.write(first)
+    else {
+      this.#others = []
+      this.#sendMany([first, ...others], bytes)
+    }
+    if (this.#wantsDrain && this.#socket.writableLength === 0) this.#drained()
+  }
+
+  /** Small chunks cost less copied than handed over one by one. */
+  #sendMany(chunks: readonly Buffer[], bytes: number): void {
+    if (bytes <= chunks.length * smallChunkBytes) {
+      this.#socket.write(Buffer.concat(chunks, bytes))
+      return
+    }
+    this.#socket.cork()
+    for (const chunk of chunks) this.#socket.write(chunk)
+    this.#socket.uncork()
+  }
+
+  #drained(): void {
+    if (!this.#wantsDrain || this.#gatheredBytes > 0 || this.#socket.destroyed) return
+    this.#wantsDrain = false
+    this.#handlers?.onDrain()
+  }
+
+  bufferedBytes(): number {
+    return this.#gatheredBytes + this.#socket.writableLength
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  end(): void {
+    this.#isWriting = false
+    this.#wantsDrain = false
+    this.send()
+    this.#socket.end()
+  }
+
+  destroy(): void {
+    this.#isWriting = false
+    this.#first = undefined
+    this.#others = []
+    this.#gatheredBytes = 0
+    this.#socket.destroy()
+  }
 }

@@ -70,13 +70,15 @@ function parseWish(words: readonly string[]): Wish | 'help' {
 }
 
 function summaryOf(result: RunResult, elapsedMs: number): string {
-  const { seed, violations, traceHash, events, virtualMs, counts, undecidedKeys } = result
+  const { seed, violations, traceHash, events, virtualMs, counts, operatorWaits, undecidedKeys } =
+    result
   const verdict = violations.length === 0 ? 'ok' : 'FAILED'
   return (
     `seed ${seed}: ${verdict}, trace ${traceHash}, ${events} events in ` +
     `${(virtualMs / 1000).toFixed(1)} s (${(virtualMs / Math.max(1, elapsedMs)).toFixed(0)} x real time), ` +
     `operations ${counts.acknowledged} acknowledged, ${counts.refused} refused, ` +
-    `${counts.unknown} unknown, keys undecided ${undecidedKeys}, ` +
+    `${counts.unknown} unknown, ` +
+    `partitions left to an operator ${operatorWaits.length}, keys undecided ${undecidedKeys}, ` +
     `faults ${result.faultKinds.join(' ') || 'none'}`
   )
 }

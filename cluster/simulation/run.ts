@@ -10,12 +10,13 @@ import { acknowledgedByAll } from './checkers/acknowledged-by-all.ts'
 import { ballotPersistent } from './checkers/ballot-persistent.ts'
 import { gpidText, type Checker, type MakeChecker } from './checkers/checker.ts'
 import { committedStable } from './checkers/committed-stable.ts'
-import { convergenceGaps } from './checkers/converges.ts'
+import { convergenceGaps, waitsForOperator } from './checkers/converges.ts'
 import { durableSurvives } from './checkers/durable-survives.ts'
 import { leaseDisjoint } from './checkers/lease-disjoint.ts'
 import { checkLinearizable, describeHistory } from './checkers/linearizable.ts'
 import { onePrimaryPerBallot } from './checkers/one-primary-per-ballot.ts'
 import { FaultSwarm, type FaultKindName } from './faults.ts'
+import { Positions } from './positions.ts'
 import { Oracle, type OracleCounts } from './oracle.ts'
 import { SimulatedCluster, tableName } from './world.ts'
 import { Workload } from './workload.ts'
@@ -41,6 +42,8 @@ export interface RunResult {
   readonly events: number
   readonly virtualMs: number
   readonly counts: OracleCounts
+  /** Partitions that only an operator may revive, by rule. */
+  readonly operatorWaits: readonly string[]
   /** Hash keys whose history was too tangled to be judged. */
   readonly undecidedKeys: number
   readonly faultKinds: readonly FaultKindName[]
@@ -73,6 +76,8 @@ class Run {
   readonly #swarm: FaultSwarm
   readonly #options: RunOptions
   readonly #watchers = new Set<(trace: ReplicaTrace) => void>()
+  readonly #positions = new Positions()
+  readonly #operatorWaits = new Set<string>()
   #undecidedKeys = 0
   #exitsSeen = 0
 
@@ -130,6 +135,7 @@ class Run {
       events: world.trace.count,
       virtualMs: world.nowMs(),
       counts: this.#oracle.counts(),
+      operatorWaits: [...this.#operatorWaits],
       undecidedKeys: this.#undecidedKeys,
       faultKinds: this.#swarm.kinds,
       schedule: this.#swarm.schedule(),
@@ -150,6 +156,7 @@ class Run {
     const decree = 'decree' in event ? event.decree : 0
     const mark = (gpid.partitionIndex << 28) ^ (ballot << 20) ^ decree
     this.cluster.world.note(node, event.type, mark, { gpid: gpidText(trace), ...event })
+    this.#positions.observe(trace)
     for (const checker of this.#checkers) checker.observe(trace)
     for (const watcher of this.#watchers) watcher(trace)
   }
@@ -237,7 +244,14 @@ class Run {
     const look = async (runtime: Parameters<SimulatedCluster['partitions']>[0]) => {
       try {
         const partitions = await this.cluster.partitions(runtime, 2000)
-        return convergenceGaps(partitions, await this.cluster.members(partitions))
+        this.#operatorWaits.clear()
+        const expected = partitions.filter((partition) => {
+          const positionOf = (node: string) => this.#positions.of(partition.gpid, node)
+          if (!waitsForOperator(partition, positionOf)) return true
+          this.#operatorWaits.add(partition.gpid)
+          return false
+        })
+        return convergenceGaps(expected, await this.cluster.members(expected))
       } catch (error) {
         return [`the meta server does not answer: ${String(error)}`]
       }
@@ -248,7 +262,7 @@ class Run {
   async #readAll(): Promise<void> {
     if (this.#failed()) return
     const read = async (runtime: Parameters<Workload['readAll']>[0]): Promise<boolean> => {
-      await this.#workload.readAll(runtime)
+      await this.#workload.readAll(runtime, this.#operatorWaits.size > 0)
       return true
     }
     const done = await this.cluster.asOperator(read, readAllMsMax, () => this.#died())

@@ -81,15 +81,18 @@ export class Workload {
     return this.#running === 0
   }
 
-  /** Reads every key that was ever written, until an answer comes. */
-  async readAll(runtime: Runtime): Promise<void> {
+  /**
+   * Reads every key that was ever written, until an answer comes; with `someAreLost` only once,
+   * since the answer may not come.
+   */
+  async readAll(runtime: Runtime, someAreLost: boolean): Promise<void> {
     const { plan, metaServers, tableName, oracle } = this.#options
     const { operationTimeoutMs } = plan
     const client = createClient({ runtime, metaServers, operationTimeoutMs })
     const table = await this.#open(() => client.openTable(tableName))
     for (const hashKey of oracle.histories().keys()) {
       let answered = false
-      while (!answered) answered = await this.#read(table, 'final', hashKey, rows)
+      while (!answered) answered = (await this.#read(table, 'final', hashKey, rows)) || someAreLost
     }
     await client.close()
   }

@@ -106,13 +106,16 @@ export class SimulatedCluster {
       const defaults = { operationTimeoutMs: timeoutMs, closing }
       const budget = budgetOf(runtime, {}, defaults)
       const response = await session.queryConfiguration(tableName, budget)
-      return response.partitions.map(({ pid, ballot, primary, secondaries, maxReplicaCount }) => ({
-        gpid: `${pid.appId}.${pid.partitionIndex}`,
-        ballot,
-        primary,
-        secondaries,
-        wantedCount: maxReplicaCount,
-      }))
+      return response.partitions.map(
+        ({ pid, ballot, primary, secondaries, maxReplicaCount, lastDrops }) => ({
+          gpid: `${pid.appId}.${pid.partitionIndex}`,
+          ballot,
+          primary,
+          secondaries,
+          wantedCount: maxReplicaCount,
+          lastDrops,
+        }),
+      )
     } finally {
       peers.close()
     }

@@ -35,6 +35,9 @@ export interface ReplayedLog {
   readonly closedInOrder: boolean
 }
 
+/** Rewritten at a time. */
+const rewriteBytes = 1 << 20
+
 export type RecordVisitor = (record: LoggedRecord) => void | Promise<void>
 
 /** Leaves no file open. Rejects with MutationLogError `corruption`, `newer-format`, or a file error. */
@@ -117,12 +120,14 @@ async function replaySegment(
   const { headerBytes, header } = segment
   const sizeBytes = await file.sizeBytes()
   let before = { position: headerBytes, chain: header.seed }
+  let durablePosition = headerBytes
   const end = await scanSegment(file, segment, before, { sizeBytes, headerBytes }, (record) => {
     const { bytes, at } = record
     const isMutation = record.header.kind === recordKind.MUTATION
     if (isMutation) segment.decrees.add(readGpid(bytes, at), readDecree(bytes, at), before)
     const position = record.endOffset - header.startOffset + headerBytes
     before = { position, chain: record.header.chain }
+    durablePosition = headerBytes + Math.max(0, record.header.durableOffset - header.startOffset)
     return isMutation ? onRecord(readRecord(bytes, at, record.header)) : undefined
   })
   segment.sizeBytes = end.position
@@ -130,9 +135,20 @@ async function replaySegment(
     await checkTornTail(runtime, file, segment, { isLast, sizeBytes })
     await file.truncate(end.position)
   }
-  // What was read may still be in the page cache only; from here on it counts as logged.
-  if (isLast) await file.sync()
+  if (isLast) await makeDurable(file, durablePosition, end.position)
   return end
+}
+
+/**
+ * What was read may be in the page cache only, and from here on it counts as logged. A sync alone
+ * would not do: after a failed one the kernel takes the pages for clean and never writes them.
+ */
+async function makeDurable(file: File, from: number, to: number): Promise<void> {
+  for (let position = from; position < to; position += rewriteBytes) {
+    const bytes = await file.read(position, Math.min(rewriteBytes, to - position))
+    await file.write(position, [bytes])
+  }
+  await file.sync()
 }
 
 /** Returns when the rest of the file is a torn tail and may be cut off; throws when it is damage. */

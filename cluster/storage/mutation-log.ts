@@ -210,10 +210,15 @@ export class MutationLog {
       if (this.#segments[0] !== segment) break
       this.#segments.shift()
       freeBytes -= segment.sizeBytes
+      // One after the other, so that neither a power cut nor a failure can leave a hole.
+      try {
+        await files.remove(segment.path)
+      } catch (error) {
+        this.#segments.unshift(segment)
+        throw error
+      }
       deleted++
       this.#counters.filesDeleted++
-      // One after the other, so that a power cut cannot leave a hole.
-      await files.remove(segment.path)
       await files.syncDirectory(this.#options.directory)
     }
     return deleted

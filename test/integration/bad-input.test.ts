@@ -22,6 +22,7 @@ import { badArguments, badFields, brokenFrames, requestOf, v0 } from '../support
 import { badKeyRequests } from '../support/bad-keys.ts'
 import {
   badZooKeeperFrames,
+  badZooKeeperHandshakes,
   zooKeeperEnds,
   zooKeeperHandshake,
   zooKeeperRequest,
@@ -394,6 +395,8 @@ void t.test('garbage for ZooKeeper', async (t) => {
     t.ok(await zooKeeperEnds(zookeeper, bytes), what)
     t.ok(await zooKeeperEnds(zookeeper, zooKeeperHandshake, bytes), `${what}, behind a handshake`)
   }
+  for (const [what, bytes] of badZooKeeperHandshakes)
+    t.ok(await zooKeeperEnds(zookeeper, bytes), what)
   const random = seededRandom('bad-input zookeeper')
   const answers = Array.from({ length: 130 }, async (_, type) => {
     const payload = Buffer.from(Array.from({ length: random.below(60) }, () => random.below(256)))
@@ -404,7 +407,7 @@ void t.test('garbage for ZooKeeper', async (t) => {
   t.notOk((await Promise.all(answers)).includes(false), 'every request type with a random payload')
   const url = `${box.admin}/api/v1/tables/after-garbage`
   const body = JSON.stringify({ cluster: 'alpha', metas })
-  const headers = { 'content-type': 'application/json' }
+  const headers = { 'content-type': 'application/json', 'if-none-match': '*' }
   t.equal((await fetch(url, { method: 'PUT', headers, body })).status, 201, 'it stores')
   t.equal(((await (await fetch(url)).json()) as { cluster?: string }).cluster, 'alpha', 'and reads')
   await stillServing(t)

@@ -30,6 +30,10 @@ export const badZooKeeperFrames: readonly (readonly [what: string, bytes: Buffer
   ['a frame of 2 GiB', i32(0x7fffffff)],
   ['a frame over 2 MiB', i32((2 << 20) + 1)],
   ['an empty frame', i32(0)],
+]
+
+/** The same in place of the handshake. */
+export const badZooKeeperHandshakes: readonly (readonly [what: string, bytes: Buffer])[] = [
   ['a record cut short', frame(i32(0, 0))],
   ['a password of 2 GiB', frame(i32(0, 0, 0, 4000, 0, 0, 0x7fffffff))],
   ['a password of negative length', frame(i32(0, 0, 0, 4000, 0, 0, -2))],

@@ -26,6 +26,7 @@ import {
 import { readMetaAnswer } from '../../gateway/meta-answer.ts'
 import { mergeMetricTexts } from '../../gateway/metric-texts.ts'
 import { readQuery } from '../../gateway/query.ts'
+import { answerBudgetMs } from '../../gateway/server.ts'
 
 const parse = (value: unknown): ReturnType<typeof parseMapping> =>
   parseMapping(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)))
@@ -201,6 +202,15 @@ const configuration = (err: string, primary?: string): Buffer =>
       partitions: primary === undefined ? [] : [PartitionConfiguration.make({ primary })],
     }),
   )
+
+void t.test('W-7: the time for an answer, where Go clients send anything below 4295', (t) => {
+  t.equal(answerBudgetMs(0, 4000), 4000, 'none given')
+  t.equal(answerBudgetMs(5000, 4000), 4000)
+  t.equal(answerBudgetMs(2000, 4000), 2000)
+  t.equal(answerBudgetMs(3, 4000), 1000)
+  t.equal(answerBudgetMs(3, 500), 500)
+  t.end()
+})
 
 void t.test('W-2, W-12: what is relayed and what is not', (t) => {
   for (const err of ['ERR_OK', 'ERR_OBJECT_NOT_FOUND', 'ERR_BUSY_CREATING', 'ERR_NEW'])

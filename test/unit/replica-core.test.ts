@@ -541,6 +541,9 @@ void t.test('restart (RS 8.5, 12)', async (t) => {
   void t.test('a learner that died before it was whole must learn', async (t) => {
     const r = new Script({ ballot: 3, applied: 5, incomplete: true, log: [m(6, 3)] })
     t.equal(r.state(), 'inactive for good ballot=3 applied=5 committed=5 max=5')
+    t.match(r.replica.info(5), { ballot: -1, lastCommittedDecree: -1 }, 'and is no candidate')
+    r.do({ type: 'connected' })
+    t.strictSame(r.proposal('CT_ASSIGN_PRIMARY', 'r1', config(3, '')), [])
   })
 
   void t.test('a secondary takes its place again under the same ballot', async (t) => {

@@ -1,6 +1,7 @@
 /** Replica servers in a whole cluster: the life of a table through deaths and returns of servers. */
 import t from 'tap'
 import { encodeArgument } from '../../cluster/protocol/frame.ts'
+import { CopyRequest } from '../../cluster/protocol/nfs.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import { UpdateRequest } from '../../cluster/protocol/rrdb.ts'
 import { encodeKey } from '../../cluster/protocol/key.ts'
@@ -227,6 +228,18 @@ void t.test('requests at the door (wire 10.1)', async (t) => {
   t.equal(await call(at, Rpc.PUT.name, Buffer.from('rubbish')), 'ERR_INVALID_DATA')
   t.equal(await call(at, Rpc.GET.name, Buffer.from('rubbish')), 'ERR_INVALID_DATA')
   t.equal(await call(at, 'RPC_PREPARE', Buffer.from('rubbish')), 'ERR_INVALID_DATA')
+
+  const copied = await cluster.on(cluster.clientNode, async () => {
+    const peer = new Peer(runtime, { address: at ?? '' })
+    const deadline = deadlineIn(runtime.clock, 1000)
+    const pid = { appId, partitionIndex: 1 }
+    const request = CopyRequest.make({ sourceDir: '/etc', fileName: 'passwd', size: 100, pid })
+    const response = await peer.call(Rpc.NFS_COPY, request, { deadline })
+    peer.close()
+    return response
+  })
+  t.not(copied.error, 0, 'nothing but snapshots for learners can be copied')
+  t.equal(copied.fileContent.length, 0)
 
   const other = secondary?.address
   t.equal(await call(other, Rpc.PUT.name, put(10)), 'ERR_INVALID_STATE')

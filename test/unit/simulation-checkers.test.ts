@@ -4,7 +4,7 @@ import { acknowledgedByAll } from '../../cluster/simulation/checkers/acknowledge
 import { ballotPersistent } from '../../cluster/simulation/checkers/ballot-persistent.ts'
 import type { MakeChecker } from '../../cluster/simulation/checkers/checker.ts'
 import { committedStable } from '../../cluster/simulation/checkers/committed-stable.ts'
-import { convergenceGaps } from '../../cluster/simulation/checkers/converges.ts'
+import { convergenceGaps, waitsForOperator } from '../../cluster/simulation/checkers/converges.ts'
 import { durableSurvives } from '../../cluster/simulation/checkers/durable-survives.ts'
 import { leaseDisjoint } from '../../cluster/simulation/checkers/lease-disjoint.ts'
 import {
@@ -329,7 +329,7 @@ void t.test('a decree that was durable and is gone after a restart is caught', (
 void t.test('gaps: missing primary, too few members, unequal data', (t) => {
   const member = (node: string, digest: string) => ({ node, gpid: '1.0', digest, rowCount: 3 })
   const partition = (primary: string, ...secondaries: string[]) => [
-    { gpid: '1.0', ballot: 7, primary, secondaries, wantedCount: 3 },
+    { gpid: '1.0', ballot: 7, primary, secondaries, wantedCount: 3, lastDrops: [] },
   ]
   const members = [member('a', 'x'), member('b', 'x'), member('c', 'x')]
   t.same(convergenceGaps(partition('a', 'b', 'c'), members), [])
@@ -339,5 +339,26 @@ void t.test('gaps: missing primary, too few members, unequal data', (t) => {
   t.match(convergenceGaps(partition('a', 'b', 'c'), [...members.slice(0, 2), member('c', 'y')]), [
     /c \(3 rows\) differs from a \(3 rows\)/,
   ])
+  t.end()
+})
+
+void t.test('a lost partition waits for an operator only when its last two contradict', (t) => {
+  const lost = {
+    gpid: '1.0',
+    ballot: 9,
+    primary: '',
+    secondaries: [],
+    wantedCount: 2,
+    lastDrops: ['a', 'b'],
+  }
+  const positions = (a: number[], b: number[]) => (node: string) => {
+    const [ballot = 0, committed = 0] = node === 'a' ? a : b
+    return { ballot, committed }
+  }
+  t.ok(waitsForOperator(lost, positions([6, 39], [7, 38])))
+  t.notOk(waitsForOperator(lost, positions([6, 38], [7, 38])))
+  t.notOk(waitsForOperator(lost, positions([6, 37], [7, 38])))
+  t.notOk(waitsForOperator({ ...lost, secondaries: ['b'] }, positions([6, 39], [7, 38])))
+  t.notOk(waitsForOperator({ ...lost, lastDrops: ['a'] }, positions([6, 39], [7, 38])))
   t.end()
 })

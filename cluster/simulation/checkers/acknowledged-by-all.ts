@@ -26,7 +26,9 @@ export const acknowledgedByAll: MakeChecker = (report) => {
       else if (type === 'logged') holdingOf(node).logged.add(event.decree)
       else if (type === 'applied')
         holdingOf(node).applied = Math.max(holdingOf(node).applied, event.decree)
-      else if (type === 'recovered') holdingOf(node).applied = event.applied
+      else if (type === 'recovered')
+        // Its log was read again, with records that had not been reported.
+        holdingOf(node).applied = Math.max(event.applied, event.lastPrepared)
       else if (type === 'wiped' || (type === 'closed' && event.cleared))
         holdings.delete(`${gpid} ${node}`)
       else if (

@@ -7,6 +7,7 @@ import { entryOf, gpidText, type MakeChecker } from './checker.ts'
 
 interface Committed {
   readonly hash: bigint
+  readonly ballot: number
   readonly timestampUs: number
   readonly node: string
 }
@@ -22,13 +23,16 @@ export const committedStable: MakeChecker = (report) => {
       const group = entryOf(groups, gpidText(trace), () => new Map<number, Committed>())
       const known = group.get(decree)
       const what = `${gpidText(trace)} decree ${decree} ballot ${event.ballot}`
-      if (known !== undefined && known.hash !== hash)
+      // A primary that was paused, and is none any more, may propose what it will never commit.
+      const outdated =
+        event.type === 'proposed' && known !== undefined && event.ballot < known.ballot
+      if (known !== undefined && known.hash !== hash && !outdated)
         report(
           `${what}: ${node} ${event.type} content ${hash.toString(16)}, ` +
             `but ${known.node} committed ${known.hash.toString(16)}`,
         )
       if (event.type !== 'committed' || known !== undefined) return
-      group.set(decree, { hash, timestampUs, node })
+      group.set(decree, { hash, ballot: event.ballot, timestampUs, node })
       const before = group.get(decree - 1)
       if (before !== undefined && before.timestampUs >= timestampUs)
         report(`${what}: timestamp ${timestampUs} is not behind ${before.timestampUs}`)

@@ -11,6 +11,14 @@ export interface PartitionView {
   readonly primary: string
   readonly secondaries: readonly string[]
   readonly wantedCount: number
+  /** Former members, the latest last. */
+  readonly lastDrops: readonly string[]
+}
+
+/** How far one replica is, as its own events told. */
+export interface ReplicaPosition {
+  readonly ballot: number
+  readonly committed: number
 }
 
 export interface MemberView {
@@ -19,6 +27,21 @@ export interface MemberView {
   /** A digest over all rows that a client can see. */
   readonly digest: string
   readonly rowCount: number
+}
+
+/**
+ * A partition that has lost all its members and that the meta server must not revive by itself: of
+ * the last two that were dropped one has the higher ballot and the other has committed more
+ * (meta-server.md 9.3 c). It waits for an operator.
+ */
+export function waitsForOperator(
+  { primary, secondaries, lastDrops }: PartitionView,
+  positionOf: (node: string) => ReplicaPosition | undefined,
+): boolean {
+  if (primary !== '' || secondaries.length > 0) return false
+  const [other, last] = lastDrops.slice(-2).map(positionOf)
+  if (other === undefined || last === undefined) return false
+  return (last.ballot - other.ballot) * (last.committed - other.committed) < 0
 }
 
 /** Reasons why the cluster has not converged; empty when it has. */

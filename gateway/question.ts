@@ -1,0 +1,21 @@
+/**
+ * One configuration query between the client side, which makes it and gets told, and the upstream,
+ * which carries it to a meta server. Data and two calls, no rule.
+ */
+
+export interface Question {
+  /** The args struct as the client sent it lies in `bytes` from `start` to `end`; not changed. */
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  /** Monotonic times. */
+  readonly askedAtMs: number
+  readonly deadlineMs: number
+  /**
+   * A whole reply frame, in `bytes` from `start` to `end`, with its sequence id at `seqidAt`. The
+   * frame belongs to the question from now on and may be patched in place; its surroundings do not.
+   */
+  readonly answered: (bytes: Buffer, start: number, end: number, seqidAt: number) => void
+  /** Nobody answered; the client is told ERR_SERVICE_NOT_ACTIVE. */
+  readonly unanswered: () => void
+}

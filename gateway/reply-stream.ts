@@ -1,0 +1,170 @@
+/**
+ * Cuts a meta server's bytes into reply frames where they lie, without making objects, and looks at
+ * the fixed places of the usual form (gateway.md W-2); whatever has another form is told as not
+ * plain and left to the full decoder. Pure.
+ *
+ *     i32 total  00000006 ERR_OK  80010002 i32 length, name_ACK  seqid
+ *     0c 0000  0c 0001 i32 length, error …
+ *
+ * A frame belongs to whoever takes it and lies in a chunk that is given here once and for all: only
+ * one that two chunks share is copied.
+ */
+import { FrameError, type ReplyFrame, ReplyFramer } from '../cluster/protocol/frame.ts'
+import { Rpc } from '../cluster/protocol/rpc-codes.ts'
+
+const ACK = `${Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name}_ACK`
+/** An answer of 100 000 partitions with all fields is below this. */
+const FRAME_BYTES_MAX = 64 << 20
+const FRAME_BYTES_MIN = 20
+/** Memory taken for a frame before that much of it is there. */
+const ROOM_BYTES = 256 << 10
+/** From behind the total length to the sequence id: a multiple of four. */
+const HEAD = (() => {
+  const head = Buffer.alloc(4 + 6 + 4 + 4 + ACK.length)
+  head.writeUInt32BE(6, 0)
+  head.write('ERR_OK', 4, 'latin1')
+  head.writeUInt32BE(0x80010002, 10)
+  head.writeUInt32BE(ACK.length, 14)
+  head.write(ACK, 18, 'latin1')
+  return head
+})()
+const HEAD_WORDS = Int32Array.from({ length: HEAD.length >> 2 }, (_, word) =>
+  HEAD.readInt32BE(word * 4),
+)
+const SEQID_AT = 4 + HEAD_WORDS.length * 4
+/** With `ERR_OK` as the error in the body. */
+const PLAIN_BYTES = SEQID_AT + 4 + 10 + 6
+
+const EMPTY = Buffer.alloc(0)
+
+export class ReplyStream {
+  #chunk: Buffer = EMPTY
+  #view = new DataView(new ArrayBuffer(0))
+  #at = 0
+  /** The beginning of a frame, from chunks before; `#restBytes` of it are there. */
+  #rest: Buffer = EMPTY
+  #restBytes = 0
+
+  /** What the last `next` that answered true found. */
+  bytes: Buffer = EMPTY
+  start = 0
+  end = 0
+  seqid = 0
+  /** Where the sequence id lies in `bytes`. */
+  seqidAt = 0
+  /** An answer to the query, and of the right name. */
+  isAck = false
+  /** In the usual form and without an error. */
+  isPlain = false
+
+  /** The next chunk of the stream, which from now on belongs to the frames found in it. */
+  open(chunk: Buffer): void {
+    this.#chunk = chunk
+    this.#view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length)
+    this.#at = 0
+  }
+
+  /** Whether there is one more whole frame. Throws `FrameError` when the stream is broken. */
+  next(): boolean {
+    if (this.#restBytes > 0) return this.#nextOfRest()
+    const at = this.#at
+    const left = this.#chunk.length - at
+    const total = left < 4 ? 0 : checkedTotal(this.#view.getUint32(at))
+    if (left < 4 || left < total) {
+      this.#keepRest(left, total)
+      return false
+    }
+    this.#at = at + total
+    this.#look(this.#chunk, this.#view, at, total)
+    return true
+  }
+
+  /** The last frame found, decoded as any other reply. Throws `FrameError` when that fails. */
+  frame(): ReplyFrame {
+    const framer = new ReplyFramer({ maxFrameBytes: FRAME_BYTES_MAX })
+    framer.push(this.bytes.subarray(this.start, this.end))
+    const frame = framer.next()
+    if (frame === undefined) throw new FrameError('bad-header', 'a reply cut short')
+    return frame
+  }
+
+  #keepRest(left: number, total: number): void {
+    if (left > 0) {
+      this.#rest = Buffer.allocUnsafe(Math.max(4, Math.min(total, Math.max(left, ROOM_BYTES))))
+      this.#chunk.copy(this.#rest, 0, this.#at)
+      this.#restBytes = left
+    }
+    this.#chunk = EMPTY
+    this.#at = 0
+  }
+
+  #nextOfRest(): boolean {
+    if (this.#restBytes < 4) this.#fillRest(4)
+    if (this.#restBytes < 4) return false
+    const total = checkedTotal(this.#rest.readUInt32BE(0))
+    while (this.#restBytes < total && this.#at < this.#chunk.length) {
+      if (this.#rest.length < total && this.#rest.length === this.#restBytes) this.#growRest(total)
+      this.#fillRest(Math.min(total, this.#rest.length))
+    }
+    if (this.#restBytes < total) return false
+    const frame = this.#rest
+    this.#rest = EMPTY
+    this.#restBytes = 0
+    this.#look(frame, new DataView(frame.buffer, frame.byteOffset, total), 0, total)
+    return true
+  }
+
+  #growRest(total: number): void {
+    const room = Math.min(total, Math.max(ROOM_BYTES, 2 * this.#restBytes))
+    const grown = Buffer.allocUnsafe(room)
+    this.#rest.copy(grown, 0, 0, this.#restBytes)
+    this.#rest = grown
+  }
+
+  #fillRest(upTo: number): void {
+    const taken = Math.min(upTo - this.#restBytes, this.#chunk.length - this.#at)
+    this.#chunk.copy(this.#rest, this.#restBytes, this.#at, this.#at + taken)
+    this.#restBytes += taken
+    this.#at += taken
+  }
+
+  #look(bytes: Buffer, view: DataView, start: number, total: number): void {
+    this.bytes = bytes
+    this.start = start
+    this.end = start + total
+    this.isAck = total >= PLAIN_BYTES && isHead(view, start + 4)
+    if (!this.isAck) {
+      this.#lookCloser()
+      return
+    }
+    const at = start + SEQID_AT
+    this.seqid = view.getInt32(at)
+    this.seqidAt = at
+    this.isPlain =
+      view.getInt32(at + 4) === 0x0c00000c &&
+      view.getInt32(at + 8) === 0x00010000 &&
+      // ERR_OK is the only error of six bytes.
+      view.getInt16(at + 12) === 6
+  }
+
+  #lookCloser(): void {
+    const frame = this.frame()
+    this.seqid = frame.seqid
+    this.seqidAt = this.start + frame.seqidOffset
+    this.isAck = frame.name === ACK
+    this.isPlain = false
+  }
+}
+
+function isHead(view: DataView, at: number): boolean {
+  for (let word = 0; word < HEAD_WORDS.length; word++)
+    if (view.getInt32(at + word * 4) !== HEAD_WORDS[word]) return false
+  return true
+}
+
+function checkedTotal(total: number): number {
+  if (total < FRAME_BYTES_MIN) throw new FrameError('bad-header', `reply of ${total} bytes in all`)
+  if (total > FRAME_BYTES_MAX)
+    throw new FrameError('oversize', `reply of ${total} bytes, at most ${FRAME_BYTES_MAX}`)
+  return total
+}

@@ -1,0 +1,56 @@
+/**
+ * What the upstream keeps of a question that its leader did not simply answer: who was asked, what
+ * is planned. Data only; the rules are in `upstream.ts`.
+ */
+import type { MetaConnection, ReplyTaker } from './meta-connection.ts'
+import type { Question } from './question.ts'
+
+export interface Attempt {
+  readonly connection: MetaConnection
+  readonly seqid: number
+  readonly startedAtMs: number
+}
+
+/** A whole reply frame: see `Question.answered`. */
+export interface Frame {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  readonly seqidAt: number
+}
+
+export interface Search {
+  readonly question: Question
+  readonly taker: ReplyTaker
+  /** Addresses asked in this round. */
+  readonly tried: Set<string>
+  attempts: Attempt[]
+  hops: number
+  /** Monotonic time of the next round, 0 when none is planned. */
+  retryAtMs: number
+  backoffMs: number
+  isHedged: boolean
+  /** Some meta answered, be it only that it is not the leader. */
+  someoneAlive: boolean
+  hasResolvedAgain: boolean
+  /** What the leader said while it was loading: relayed when the time is up (M-3). */
+  notReady: Frame | undefined
+}
+
+const BACKOFF_FIRST_MS = 100
+
+export function newSearch(question: Question, taker: ReplyTaker): Search {
+  return {
+    question,
+    taker,
+    tried: new Set(),
+    attempts: [],
+    hops: 0,
+    retryAtMs: 0,
+    backoffMs: BACKOFF_FIRST_MS,
+    isHedged: false,
+    someoneAlive: false,
+    hasResolvedAgain: false,
+    notReady: undefined,
+  }
+}
