@@ -29,7 +29,7 @@ export interface ConnectionLimits {
 export interface ConnectionEvents {
   readonly onRequest: (connection: ClientConnection, frame: RequestFrame) => void
   /** A well-formed query, as the scan found it; valid during the call. */
-  readonly onQuery: (connection: ClientConnection, query: QueryScan) => void
+  readonly onQuery: (connection: ClientConnection, query: QueryScan, nowMs: number) => void
   readonly onBytes: (received: number, sent: number) => void
   /** A short word for the metric. */
   readonly onRejected: (reason: string) => void
@@ -179,6 +179,7 @@ export class ClientConnection {
   /** Hands on the queries that the scan takes; answers where it stopped. */
   #readQueries(chunk: Buffer): number {
     const scan = this.#scan
+    const nowMs = this.#runtime.clock.monotonicMs()
     let at = 0
     this.#isReading = true
     scan.open(chunk)
@@ -187,7 +188,7 @@ export class ClientConnection {
       if (end === 0) break
       at = end
       this.#inFlight++
-      this.#events.onQuery(this, scan)
+      this.#events.onQuery(this, scan, nowMs)
     }
     this.#isReading = false
     return at
@@ -261,7 +262,8 @@ export class ClientConnection {
   }
 
   #onDrain(): void {
-    if (this.#slowSinceMs === 0 || this.#socket.bufferedBytes() > this.#limits.maxUnsentBytes) return
+    if (this.#slowSinceMs === 0 || this.#socket.bufferedBytes() > this.#limits.maxUnsentBytes)
+      return
     this.#slowSinceMs = 0
     this.#read()
   }

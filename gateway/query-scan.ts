@@ -37,7 +37,7 @@ export class QueryScan {
   readonly #maxBodyBytes: number
   readonly #maxMetaBytes: number
   #bytes: Buffer = Buffer.alloc(0)
-  #view = new DataView(new ArrayBuffer(0))
+  #view: DataView = new DataView(new ArrayBuffer(0))
 
   /** What the last successful `next` found. */
   seqid = 0

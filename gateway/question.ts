@@ -15,7 +15,13 @@ export interface Question {
    * A whole reply frame, in `bytes` from `start` to `end`, with its sequence id at `seqidAt`. The
    * frame belongs to the question from now on and may be patched in place; its surroundings do not.
    */
-  readonly answered: (bytes: Buffer, start: number, end: number, seqidAt: number) => void
+  readonly answered: (
+    bytes: Buffer,
+    start: number,
+    end: number,
+    seqidAt: number,
+    nowMs: number,
+  ) => void
   /** Nobody answered; the client is told ERR_SERVICE_NOT_ACTIVE. */
   readonly unanswered: () => void
 }

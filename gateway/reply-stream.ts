@@ -39,7 +39,7 @@ const EMPTY = Buffer.alloc(0)
 
 export class ReplyStream {
   #chunk: Buffer = EMPTY
-  #view = new DataView(new ArrayBuffer(0))
+  #view: DataView = new DataView(new ArrayBuffer(0))
   #at = 0
   /** The beginning of a frame, from chunks before; `#restBytes` of it are there. */
   #rest: Buffer = EMPTY

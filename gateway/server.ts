@@ -4,10 +4,9 @@
  * answered goes out byte for byte except for the sequence id; every request gets an answer within
  * its budget. Which cluster a table is on is the directory's matter, how to ask it the upstream's.
  *
- * No promise, timer or log line per query: one callback each, and clocks looked at in sweeps.
+ * No promise, timer or log line per query: one object each, and clocks looked at in sweeps.
  */
 import {
-  type ReplyFrame,
   type RequestFrame,
   decodeArgument,
   encodeReply,
@@ -35,7 +34,6 @@ import { readQuery } from './query.ts'
 import type { Question } from './question.ts'
 import type { TableDirectory } from './table-directory.ts'
 import type { Lookup } from './table-entry.ts'
-import type { MetaGroup } from './upstream.ts'
 import type { Upstreams } from './upstreams.ts'
 
 export interface ServerOptions {
@@ -110,7 +108,7 @@ export class GatewayServer {
     }
     this.#events = {
       onRequest: (connection, frame) => this.#onRequest(connection, frame),
-      onQuery: (connection, scan) => this.#onScanned(connection, scan),
+      onQuery: (connection, scan, nowMs) => this.#onScanned(connection, scan, nowMs),
       onBytes: (received, sent) => {
         this.#metrics.bytesIn.add(received)
         this.#metrics.bytesOut.add(sent)
@@ -213,7 +211,7 @@ export class GatewayServer {
     this.#metrics.requests['unknown-rpc'].add()
     if (frame.name === NEGOTIATION) {
       if (!isNegotiation(frame.argument)) {
-        connection.answer(encodeReply(frame.name, frame.seqid, 'ERR_INVALID_DATA', undefined))
+        answerWhole(connection, encodeReply(frame.name, frame.seqid, 'ERR_INVALID_DATA', undefined))
         return
       }
       // Nothing to negotiate: authentication is off.
@@ -239,12 +237,13 @@ export class GatewayServer {
       return
     }
     const at = { bytes: argument, start: 0, end: argument.length }
-    this.#route(table, this.#question(connection, seqid, header.clientTimeoutMs, at))
+    const nowMs = this.#runtime.clock.monotonicMs()
+    this.#route(table, this.#question(connection, seqid, header.clientTimeoutMs, at, nowMs))
   }
 
-  #onScanned(connection: ClientConnection, scan: QueryScan): void {
+  #onScanned(connection: ClientConnection, scan: QueryScan, nowMs: number): void {
     const table = this.#names.text(scan.bytes, scan.nameStart, scan.nameEnd)
-    this.#route(table, this.#question(connection, scan.seqid, scan.clientTimeoutMs, scan))
+    this.#route(table, this.#question(connection, scan.seqid, scan.clientTimeoutMs, scan, nowMs))
   }
 
   #question(
@@ -252,14 +251,10 @@ export class GatewayServer {
     seqid: number,
     clientTimeoutMs: number,
     at: { readonly bytes: Buffer; readonly start: number; readonly end: number },
+    nowMs: number,
   ): ClientQuestion {
-    const { requestTimeoutMs } = this.#options
-    const budgetMs =
-      clientTimeoutMs > 0 ? Math.min(clientTimeoutMs, requestTimeoutMs) : requestTimeoutMs
-    return new ClientQuestion(this, connection, seqid, at, {
-      nowMs: this.#runtime.clock.monotonicMs(),
-      budgetMs,
-    })
+    const deadlineMs = nowMs + answerBudgetMs(clientTimeoutMs, this.#options.requestTimeoutMs)
+    return new ClientQuestion(this, connection, seqid, at, nowMs, deadlineMs)
   }
 
   #route(table: string, question: ClientQuestion): void {
@@ -268,33 +263,113 @@ export class GatewayServer {
     if (known !== undefined) {
       if (known.kind === 'missing') this.#metrics.lookups.negative.add()
       else this.#metrics.lookups.hit.add()
-      this.#onLookup(table, question, known)
+      this.#onLookup(table, question, known, question.askedAtMs)
       return
     }
     this.#metrics.lookups.miss.add()
     const budgetMs = question.deadlineMs - question.askedAtMs
-    this.#directory.load(table, budgetMs, (lookup) => this.#onLookup(table, question, lookup))
+    this.#directory.load(table, budgetMs, (lookup) =>
+      this.#onLookup(table, question, lookup, this.#runtime.clock.monotonicMs()),
+    )
   }
 
-  #onLookup(table: string, question: ClientQuestion, lookup: Lookup): void {
+  #onLookup(table: string, question: ClientQuestion, lookup: Lookup, nowMs: number): void {
     this.#metrics.tableQueried(table, lookup.kind === 'route')
     switch (lookup.kind) {
       case 'route':
-        this.#upstreams.group(lookup.route).ask(question, this.#runtime.clock.monotonicMs())
+        this.#upstreams.group(lookup.route).ask(question, nowMs)
         return
       case 'missing':
-        this.answerOwn(question, 'no-table', this.#answers.missing)
+        this.#answerOwn(question, 'no-table', this.#answers.missing)
         return
       case 'invalid':
-        this.answerOwn(question, 'invalid-mapping', this.#answers.invalid)
+        this.#answerOwn(question, 'invalid-mapping', this.#answers.invalid)
         return
       case 'unavailable':
-        this.answerOwn(question, 'unavailable', this.#answers['no-zookeeper'])
+        this.#answerOwn(question, 'unavailable', this.#answers['no-zookeeper'])
         return
       default:
         lookup satisfies never
     }
   }
+
+  #answerOwn(question: ClientQuestion, result: Result, prepared: Buffer): void {
+    const bytes = Buffer.from(prepared)
+    const nowMs = this.#runtime.clock.monotonicMs()
+    this.done(question, result, nowMs)
+    question.answer(bytes, 0, bytes.length, OWN_SEQID_AT)
+  }
+
+  /** A question ends; for `ClientQuestion`. */
+  done(question: Question, result: Result, nowMs: number): void {
+    this.#inFlight--
+    this.#metrics.requests[result].add()
+    this.#metrics.durationSeconds.observe((nowMs - question.askedAtMs) / 1000)
+  }
+
+  /** No meta answered; for `ClientQuestion`. */
+  nobodyAnswered(question: ClientQuestion): void {
+    this.#answerOwn(question, 'unavailable', this.#answers['no-meta'])
+  }
+}
+
+/** One client's query: knows whom to tell, and under which sequence id. */
+class ClientQuestion implements Question {
+  readonly #server: GatewayServer
+  readonly #connection: ClientConnection
+  readonly #seqid: number
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  readonly askedAtMs: number
+  readonly deadlineMs: number
+
+  constructor(
+    server: GatewayServer,
+    connection: ClientConnection,
+    seqid: number,
+    argument: { readonly bytes: Buffer; readonly start: number; readonly end: number },
+    askedAtMs: number,
+    deadlineMs: number,
+  ) {
+    this.#server = server
+    this.#connection = connection
+    this.#seqid = seqid
+    this.bytes = argument.bytes
+    this.start = argument.start
+    this.end = argument.end
+    this.askedAtMs = askedAtMs
+    this.deadlineMs = deadlineMs
+  }
+
+  /** The meta's bytes with the client's sequence id (W-1). */
+  answered(bytes: Buffer, start: number, end: number, seqidAt: number, nowMs: number): void {
+    this.#server.done(this, 'relayed', nowMs)
+    this.answer(bytes, start, end, seqidAt)
+  }
+
+  unanswered(): void {
+    this.#server.nobodyAnswered(this)
+  }
+
+  answer(bytes: Buffer, start: number, end: number, seqidAt: number): void {
+    bytes.writeInt32BE(this.#seqid, seqidAt)
+    this.#connection.answer(bytes, start, end)
+  }
+}
+
+function isNegotiation(argument: Buffer): boolean {
+  try {
+    decodeArgument(Rpc.NEGOTIATION.argument, argument)
+    return true
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error
+    return false
+  }
+}
+
+function answerWhole(connection: ClientConnection, bytes: Buffer): void {
+  connection.answer(bytes, 0, bytes.length)
 }
 
 const nothing: SocketHandlers = {

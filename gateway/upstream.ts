@@ -138,7 +138,8 @@ export class MetaGroup {
       return
     }
     if (this.#leaderConnection !== connection) this.#setLeader(connection)
-    question.answered(reply.bytes, reply.start, reply.end, reply.seqidAt)
+    const { bytes, start, end, seqidAt } = reply
+    question.answered(bytes, start, end, seqidAt, connection.heardAtMs)
   }
 
   /** From now on the question is looked after here. */
@@ -295,8 +296,12 @@ export class MetaGroup {
   #finish(search: Search, frame: Frame | undefined): void {
     if (!this.#searches.delete(search)) return
     for (const { connection, seqid } of search.attempts) connection.forget(seqid)
-    if (frame === undefined) search.question.unanswered()
-    else search.question.answered(frame.bytes, frame.start, frame.end, frame.seqidAt)
+    if (frame === undefined) {
+      search.question.unanswered()
+      return
+    }
+    const { bytes, start, end, seqidAt } = frame
+    search.question.answered(bytes, start, end, seqidAt, this.#runtime.clock.monotonicMs())
   }
 
   #scheduleSweep(): void {

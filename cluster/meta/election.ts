@@ -69,6 +69,9 @@ export class Election {
   }
 
   #listed(names: readonly string[]): readonly ElectionEffect[] {
+    // The end of a leftover asks for the list twice, by its removal and by its watch: the lock is
+    // granted once, or two leaders with two memories would write the store.
+    if (this.#leading) return []
     const own = this.#own
     if (own === undefined || !names.includes(own)) {
       this.#own = undefined

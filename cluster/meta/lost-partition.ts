@@ -56,11 +56,15 @@ function compare(last: Report, other: Report, lastCommittedDecree: number): Lost
     return { reason: `neither ${last.node} nor ${other.node} has the replica` }
   const byBallot = last.ballot - other.ballot
   const byCommitted = last.committed - other.committed
-  if (byBallot * byCommitted < 0)
+  const [newer, older] = byBallot > 0 ? [last, other] : [other, last]
+  // A secondary hears of a commit late, so the newer one may well have committed less. What it has
+  // prepared decides: it was a member after the other, so it must hold what the other committed.
+  // (Upstream refuses already when the committed decrees differ this way.)
+  if (byBallot !== 0 && newer.prepared < older.committed)
     return {
       reason:
-        `${last.node} (ballot ${last.ballot}, committed ${last.committed}) and ${other.node} ` +
-        `(ballot ${other.ballot}, committed ${other.committed}) contradict each other`,
+        `${newer.node} (ballot ${newer.ballot}, prepared ${newer.prepared}) and ${older.node} ` +
+        `(ballot ${older.ballot}, committed ${older.committed}) contradict each other`,
     }
   const prepared = Math.max(last.prepared, other.prepared)
   const committed = Math.max(last.committed, other.committed)

@@ -7,7 +7,6 @@
  * connection ends; it is never resynchronised.
  */
 import { FrameError, type RequestFrame, RequestFramer, encodeReply } from '../protocol/frame.ts'
-import { rpcByName } from '../protocol/rpc-codes.ts'
 import type { Runtime, Socket, SocketHandlers } from '../runtime/runtime.ts'
 import { Connection, type ConnectionState } from './connection.ts'
 import { type Answer, type RawHandler, Reply, type RpcRequest } from './handler.ts'
@@ -164,8 +163,6 @@ export class Session {
     const { name, seqid, header } = frame
     const handler = this.#owner.handlerOf(name)
     if (handler === undefined) {
-      // Any reply to clear_scanner ends the connection of a Go client (wire.md 5).
-      if (rpcByName(name)?.oneWay === true) return
       this.#connection.send(encodeReply(name, seqid, 'ERR_HANDLER_NOT_FOUND', undefined))
       return
     }

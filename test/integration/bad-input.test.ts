@@ -104,7 +104,8 @@ async function isAnswered(connection: FrameConnection, target: Target): Promise<
   connection.send(target.request(4711))
   let reply = await replyOf(connection)
   while (reply.seqid !== 4711) {
-    if (reply.name === `${Rpc.CLEAR_SCANNER.name}_ACK`) return false
+    // Meta servers, which do not serve it, say so as the original does; nobody asks them.
+    if (target.role !== 'meta' && reply.name === `${Rpc.CLEAR_SCANNER.name}_ACK`) return false
     reply = await replyOf(connection)
   }
   return reply.errorName === 'ERR_OK' && reply.result.length > 20
@@ -118,7 +119,8 @@ againstEach('bytes that are no frame end the connection', async (t, { address, r
     alone.close()
     const behind = new FrameConnection(address)
     behind.send(Buffer.concat([request(1), request(2), bytes, request(3)]))
-    t.same([(await replyOf(behind)).seqid, (await replyOf(behind)).seqid].toSorted(), [1, 2])
+    const answered = [await replyOf(behind), await replyOf(behind)]
+    t.same(new Set(answered.map(({ seqid }) => seqid)), new Set([1, 2]))
     t.equal(await behind.next(), 'closed', `${what}, behind good requests, which are answered`)
     behind.close()
   }
@@ -149,7 +151,7 @@ againstEach(
     for (const seqid of [1, 2, 3]) connection.send(request(seqid))
     connection.end()
     const seqids = [await replyOf(connection), await replyOf(connection), await replyOf(connection)]
-    t.same(seqids.map(({ seqid }) => seqid).toSorted(), [1, 2, 3])
+    t.same(new Set(seqids.map(({ seqid }) => seqid)), new Set([1, 2, 3]))
     t.equal(await connection.next(), 'closed')
     connection.close()
   },
@@ -197,7 +199,7 @@ const refusals = new Set(['ERR_INVALID_DATA', 'ERR_HANDLER_NOT_FOUND'])
 againstEach('args that cannot be read are refused, whatever the RPC', async (t, target) => {
   const connection = new FrameConnection(target.address)
   for (const { name } of Object.values(Rpc)) {
-    // Where nobody waits, an answer may come or not, but none to clear_scanner.
+    // Where nobody waits, an answer may come or not; `isAnswered` looks for the forbidden one.
     const isSilent = rpcByName(name)?.oneWay === true
     const accepted = new Set<string>()
     for (const [index, [what, argument]] of badArguments.entries()) {

@@ -406,11 +406,11 @@ function emptyState(transactions: Transaction[]): ServerState<string> {
 }
 
 /** Without the order of nodes, which is none of the tree's promises. */
+/** What a tree holds, whatever the order in which it came to be. */
 function contentOf(snapshot: Parameters<typeof encodeSnapshot>[0]): unknown {
-  const nodes = [...snapshot.tree.entries()].map(([path, node]) => [
-    path,
-    { ...node, children: [...node.children].toSorted() },
-  ])
+  const nodes = [...snapshot.tree.entries()]
+    .map(([path, node]) => [path, { ...node, children: [...node.children].toSorted() }] as const)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
   return { zxid: snapshot.zxid, sessions: snapshot.sessions, nodes: Object.fromEntries(nodes) }
 }
 

@@ -347,6 +347,13 @@ void t.test('all replicas lost: the better of the last two comes back [P7, P8]',
     const scene = lost().alive('r1', 'r2')
     scene.sync('r1', report(5, 8, 10))
     scene.sync('r2', report(4, 9, 10))
+    const wanted = ['propose to r1 ASSIGN_PRIMARY r1 {6,-,[]}']
+    t.same(scene.check(), wanted, 'committed less, but has prepared what the other committed')
+  }
+  {
+    const scene = lost().alive('r1', 'r2')
+    scene.sync('r1', report(5, 8, 8))
+    scene.sync('r2', report(4, 9, 10))
     t.same(scene.check(), [])
     t.match(scene.reason(), /contradict/)
   }

@@ -35,7 +35,7 @@ const log = createLog({
 })
 const runtime = nodeRuntime({ log })
 
-const times = { beaconMs: 40, checkMs: 20, leaseMs: 500, graceMs: 600 }
+const times = { beaconMs: 40, checkMs: 20, leaseMs: 2000, graceMs: 2200 }
 
 function configOf(flags: Readonly<Record<string, string>> = {}): MetaConfig {
   const loaded = loadConfig(metaConfigSchema, {
@@ -45,11 +45,11 @@ function configOf(flags: Readonly<Record<string, string>> = {}): MetaConfig {
       clusterName: 'alpha',
       'rpc.port': '0',
       'zookeeper.root': '/pegasus/alpha',
-      'zookeeper.sessionTimeout': '300',
+      'zookeeper.sessionTimeout': '1200',
       'failureDetector.beacon': '40',
       'failureDetector.check': '20',
-      'failureDetector.lease': '500',
-      'failureDetector.grace': '600',
+      'failureDetector.lease': '2000',
+      'failureDetector.grace': '2200',
       'meta.restoreAllowance': '50',
       'meta.minLiveNodes': '1',
       'meta.nodeLivePercentage': '0',
