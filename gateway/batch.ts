@@ -7,6 +7,8 @@ import type { Timers } from '../cluster/runtime/runtime.ts'
 export interface Flushable {
   /** Writes what is held back; called once for each `add`. */
   readonly flush: () => void
+  /** Called when everybody's `flush` is done. */
+  readonly afterFlush?: () => void
 }
 
 export class Batch {
@@ -27,6 +29,7 @@ export class Batch {
     const waiting = this.#waiting
     this.#waiting = this.#spare
     for (const output of waiting) output.flush()
+    for (const output of waiting) output.afterFlush?.()
     waiting.length = 0
     this.#spare = waiting
   }

@@ -41,7 +41,7 @@ const SHORT_BYTES = 96
 
 /** Who is told what became of a query. Never called from inside `send`. */
 export interface ReplyTaker {
-  /** The reply is valid during the call; its frame belongs to the taker. */
+  /** The reply is valid during the call; its frame may be changed, and is valid in this turn. */
   readonly onReply: (connection: MetaConnection, seqid: number, reply: ReplyStream) => void
   /** The connection failed. */
   readonly onLost: (connection: MetaConnection, seqid: number, question: Question) => void
@@ -59,6 +59,7 @@ export class MetaConnection {
   #slab: Buffer = Buffer.alloc(0)
   #slabFrom = 0
   #slabTo = 0
+  #inBatch = false
   /** Written while the connection is not up yet. */
   readonly #unsent: Buffer[] = []
   #unsentBytes = 0
@@ -82,6 +83,7 @@ export class MetaConnection {
       host: to.address.slice(0, colon),
       port: Number(to.address.slice(colon + 1)),
       timeoutMs: to.connectTimeoutMs,
+      lends: true,
     }
     this.#socket = runtime.network.connect(at, {
       onConnect: () => this.#onConnect(),
@@ -118,7 +120,7 @@ export class MetaConnection {
     const seqid = this.#inFlight.add(question, taker, nowMs)
     if (seqid < 0) return -1
     if (this.#slab.length - this.#slabTo < frameBytes) this.#newSlab(frameBytes)
-    if (this.#slabFrom === this.#slabTo) this.#batch.add(this)
+    this.#joinBatch()
     const slab = this.#slab
     const at = this.#slabTo
     slab.set(TEMPLATE, at)
@@ -129,6 +131,12 @@ export class MetaConnection {
     copy(question, slab, at + TEMPLATE.length)
     this.#slabTo = at + frameBytes
     return seqid
+  }
+
+  #joinBatch(): void {
+    if (this.#inBatch) return
+    this.#inBatch = true
+    this.#batch.add(this)
   }
 
   /** Writes the requests of this turn. */
@@ -143,6 +151,12 @@ export class MetaConnection {
       this.#unsent.push(bytes)
       this.#unsentBytes += bytes.length
     }
+  }
+
+  /** Replies read in this turn are written to their clients by now. */
+  afterFlush(): void {
+    this.#inBatch = false
+    this.#socket.giveBack?.()
   }
 
   #newSlab(frameBytes: number): void {
@@ -204,6 +218,7 @@ export class MetaConnection {
     if (this.#state === 'closed') return
     this.#heardAtMs = this.#runtime.clock.monotonicMs()
     const replies = this.#replies
+    this.#joinBatch()
     try {
       replies.open(chunk)
       // A taker may close the connection.

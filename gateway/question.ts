@@ -13,7 +13,8 @@ export interface Question {
   readonly deadlineMs: number
   /**
    * A whole reply frame, in `bytes` from `start` to `end`, with its sequence id at `seqidAt`. The
-   * frame belongs to the question from now on and may be patched in place; its surroundings do not.
+   * frame may be patched in place, its surroundings not. It is valid until the batch of this turn
+   * was written: what is given to a socket by then is safe.
    */
   readonly answered: (
     bytes: Buffer,

@@ -6,8 +6,8 @@
  *     i32 total  00000006 ERR_OK  80010002 i32 length, name_ACK  seqid
  *     0c 0000  0c 0001 i32 length, error …
  *
- * A frame belongs to whoever takes it and lies in a chunk that is given here once and for all: only
- * one that two chunks share is copied.
+ * A frame lies in the chunk that was given here, and lives as long as that: only one that two chunks
+ * share is copied.
  */
 import { FrameError, type ReplyFrame, ReplyFramer } from '../cluster/protocol/frame.ts'
 import { Rpc } from '../cluster/protocol/rpc-codes.ts'
@@ -57,7 +57,7 @@ export class ReplyStream {
   /** In the usual form and without an error. */
   isPlain = false
 
-  /** The next chunk of the stream, which from now on belongs to the frames found in it. */
+  /** The next chunk of the stream, once `next` answered false for the one before. */
   open(chunk: Buffer): void {
     this.#chunk = chunk
     this.#view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length)

@@ -54,3 +54,9 @@ export function newSearch(question: Question, taker: ReplyTaker): Search {
     notReady: undefined,
   }
 }
+
+/** A frame to be kept beyond this turn. */
+export function copyOf({ bytes, start, end, seqidAt }: Frame): Frame {
+  const copy = Buffer.from(bytes.subarray(start, end))
+  return { bytes: copy, start: 0, end: copy.length, seqidAt: seqidAt - start }
+}

@@ -18,7 +18,7 @@ import { MetaNames } from './meta-names.ts'
 import type { UpstreamMetrics } from './metrics.ts'
 import type { Question } from './question.ts'
 import type { ReplyStream } from './reply-stream.ts'
-import { type Attempt, type Frame, type Search, newSearch } from './search.ts'
+import { type Attempt, type Frame, type Search, copyOf, newSearch } from './search.ts'
 
 export interface UpstreamOptions {
   readonly connectTimeoutMs: number
@@ -219,12 +219,7 @@ export class MetaGroup {
         return
       case 'not-ready':
         search.someoneAlive = true
-        search.notReady = {
-          bytes: reply.bytes,
-          start: reply.start,
-          end: reply.end,
-          seqidAt: reply.seqidAt,
-        }
+        search.notReady = copyOf(reply)
         this.#setLeader(connection)
         this.#planRetry(search)
         return

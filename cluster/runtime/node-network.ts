@@ -4,6 +4,7 @@
  */
 import { lookup } from 'node:dns/promises'
 import {
+  type OnReadOpts,
   createServer,
   connect as netConnect,
   type Server,
@@ -18,6 +19,7 @@ const backlog = 1024
 /** Beyond this a writer is asked to wait. */
 const highWaterBytes = 64 * 1024
 const smallChunkBytes = 8 * 1024
+const lentBytes = 128 * 1024
 
 export function nodeNetwork(timers: Timers): Network {
   return {
@@ -36,11 +38,18 @@ export function nodeNetwork(timers: Timers): Network {
 
 function connectSocket(
   timers: Timers,
-  to: { readonly host: string; readonly port: number; readonly timeoutMs: number },
+  to: {
+    readonly host: string
+    readonly port: number
+    readonly timeoutMs: number
+    readonly lends?: boolean
+  },
   handlers: SocketHandlers,
 ): Socket {
   const attempt = `connect to ${to.host}:${to.port}`
+  const lent = to.lends === true ? new LentBuffers() : undefined
   const socket = netConnect({
+    ...(lent === undefined ? {} : { onread: lent.reading(handlers) }),
     host: to.host,
     port: to.port,
     family: 4,
@@ -54,7 +63,7 @@ function connectSocket(
   )
   socket.once('connect', () => timer.cancel())
   socket.once('close', () => timer.cancel())
-  return adopt(socket, attempt, () => handlers)
+  return adopt(socket, attempt, () => handlers, lent)
 }
 
 async function listen(
@@ -95,24 +104,64 @@ function adopt(
   socket: NetSocket,
   attempt: string,
   handlersFor: (socket: Socket) => SocketHandlers,
+  lent?: LentBuffers,
 ): Socket {
-  const adopted = new NodeSocket(socket, attempt)
+  const adopted = new NodeSocket(socket, attempt, lent)
   adopted.attach(handlersFor(adopted))
   return adopted
 }
 
 /** Sockets with something written since the last tick; all of them are seen to in one go. */
 let written: NodeSocket[] = []
+/** Given back while something written was still to be sent. */
+let givenBack: LentBuffers[] = []
 
 function sendWritten(): void {
   const sockets = written
   written = []
-  for (const socket of sockets) socket.send()
+  let isHeld = false
+  for (const socket of sockets) {
+    socket.send()
+    if (socket.bufferedBytes() > 0) isHeld = true
+  }
+  if (givenBack.length === 0) return
+  for (const lent of givenBack) lent.giveBack(isHeld)
+  givenBack = []
+}
+
+/**
+ * The memory that one socket's chunks are read into: two buffers in turn, each used again once it
+ * was given back. One that a slow socket still writes from is left to the garbage collector.
+ */
+class LentBuffers {
+  #free: Buffer[] = []
+  #lent: Buffer[] = []
+  #current: Buffer = Buffer.allocUnsafeSlow(lentBytes)
+
+  /** For the `onread` option of a socket. */
+  reading(handlers: SocketHandlers): OnReadOpts {
+    return {
+      buffer: () => this.#current,
+      callback: (readBytes: number): boolean => {
+        const chunk = this.#current.subarray(0, readBytes)
+        this.#lent.push(this.#current)
+        this.#current = this.#free.pop() ?? Buffer.allocUnsafeSlow(lentBytes)
+        handlers.onData(chunk)
+        return true
+      },
+    }
+  }
+
+  giveBack(isHeld: boolean): void {
+    if (!isHeld) for (const buffer of this.#lent) if (this.#free.length < 2) this.#free.push(buffer)
+    this.#lent.length = 0
+  }
 }
 
 class NodeSocket implements Socket {
   readonly #socket: NetSocket
   readonly #attempt: string
+  readonly #lent: LentBuffers | undefined
   #handlers: SocketHandlers | undefined
   /** Written in this tick: the first chunk, which mostly is the only one, and the others. */
   #first: Buffer | undefined
@@ -124,8 +173,9 @@ class NodeSocket implements Socket {
   #remoteAddress: string
   #localAddress: string
 
-  constructor(socket: NetSocket, attempt: string) {
+  constructor(socket: NetSocket, attempt: string, lent: LentBuffers | undefined) {
     this.#socket = socket
+    this.#lent = lent
     this.#attempt = attempt
     this.#remoteAddress = addressOf(socket.remoteAddress, socket.remotePort)
     this.#localAddress = addressOf(socket.localAddress, socket.localPort)
@@ -147,7 +197,7 @@ class NodeSocket implements Socket {
       this.#localAddress = addressOf(socket.localAddress, socket.localPort)
       handlers.onConnect?.()
     })
-    socket.on('data', (chunk: Buffer) => handlers.onData(chunk))
+    if (this.#lent === undefined) socket.on('data', (chunk: Buffer) => handlers.onData(chunk))
     socket.on('end', () => {
       if (!socket.destroyed) handlers.onEnd()
     })
@@ -209,6 +259,12 @@ class NodeSocket implements Socket {
 
   bufferedBytes(): number {
     return this.#gatheredBytes + this.#socket.writableLength
+  }
+
+  giveBack(): void {
+    if (this.#lent === undefined) return
+    if (written.length === 0) this.#lent.giveBack(false)
+    else givenBack.push(this.#lent)
   }
 
   pause(): void {

@@ -69,7 +69,7 @@ export interface Random {
 export interface SocketHandlers {
   /** Only on connecting sockets: the connection is usable from now on. */
   readonly onConnect?: () => void
-  /** The chunk belongs to the receiver. */
+  /** The chunk belongs to the receiver, unless it asked for lent ones (`Network.connect`). */
   readonly onData: (chunk: Buffer) => void
   /** The peer will send no more; writing is still possible (half close). */
   readonly onEnd: () => void
@@ -87,6 +87,11 @@ export interface Socket {
   readonly write: (bytes: Buffer) => boolean
   /** Bytes queued here and not yet taken by the network. */
   readonly bufferedBytes: () => number
+  /**
+   * The lent chunks so far are no longer needed, but for what was given to `write` of any socket.
+   * Without it nothing lent is ever used again, and every read takes new memory.
+   */
+  readonly giveBack?: () => void
   /** Stops and restarts onData: back-pressure. */
   readonly pause: () => void
   readonly resume: () => void
@@ -105,9 +110,17 @@ export interface Listener {
 }
 
 export interface Network {
-  /** `host` is a name or an IPv4 address. Failure to connect arrives as onClose with a cause. */
+  /**
+   * `host` is a name or an IPv4 address. Failure to connect arrives as onClose with a cause. With
+   * `lends`, chunks may lie in memory that is used again after `Socket.giveBack`.
+   */
   readonly connect: (
-    to: { readonly host: string; readonly port: number; readonly timeoutMs: number },
+    to: {
+      readonly host: string
+      readonly port: number
+      readonly timeoutMs: number
+      readonly lends?: boolean
+    },
     handlers: SocketHandlers,
   ) => Socket
   /** Rejects with EADDRINUSE and the like. */

@@ -11,14 +11,21 @@ t.setTimeout(600_000)
 /** Virtual minutes under faults per seed; what follows them comes on top. */
 const minutes = 0.15
 
-/** Seeds that once failed stay here for good; the first ones are there for their number. */
 const seedsOfTheGate = Array.from({ length: 40 }, (_, index) => index + 1)
 
-function passed(t: Test, result: RunResult): void {
+/** They failed once, and stay here for good. */
+const seedsOfThePast = [
+  { seed: 1022, why: 'a log that survived a failed sync was lost at the next power cut' },
+  { seed: 1040, why: 'a log file that could not be deleted left a hole behind it' },
+  { seed: 1225, why: 'as 1022' },
+  { seed: 3157, why: 'a meta server that restarted quickly was granted the lock twice' },
+]
+
+function passed(t: Test, result: RunResult, ran: number): void {
   const { seed, violations, schedule, lastEvents } = result
   if (violations.length === 0) return
   const text = [...violations, ...schedule, ...lastEvents].join('\n')
-  t.fail(`metaproxy simulate --seed ${seed} --minutes ${minutes}\n${text}`)
+  t.fail(`metaproxy simulate --seed ${seed} --minutes ${ran}\n${text}`)
 }
 
 void t.test('the same seed gives the same trace and the same verdict', async (t) => {
@@ -40,12 +47,20 @@ void t.test('seeds pass: safe under faults, whole and complete after them', asyn
   let acknowledged = 0
   for (const seed of seedsOfTheGate) {
     const result = await runSeed({ seed, minutes })
-    passed(t, result)
+    passed(t, result, minutes)
     acknowledged += result.counts.acknowledged
     for (const kind of result.faultKinds) kinds.add(kind)
   }
   t.ok(acknowledged > 5000, `${acknowledged} operations were acknowledged`)
   t.ok(kinds.size >= 12, `kinds of faults: ${[...kinds].join(' ')}`)
+})
+
+void t.test('seeds that once failed pass', async (t) => {
+  for (const { seed, why } of seedsOfThePast) {
+    const result = await runSeed({ seed, minutes: 0.25 })
+    passed(t, result, 0.25)
+    t.same(result.violations, [], `seed ${seed}: ${why}`)
+  }
 })
 
 void t.test(
@@ -59,13 +74,3 @@ void t.test(
     t.match(caught[0], /an acknowledged write is held by every member of its configuration/)
   },
 )
-
-void t.test('acknowledging on a majority is caught by what clients see', async (t) => {
-  // Without the checkers of replica events: a write that was acknowledged is gone.
-  const caught: string[] = []
-  for (let seed = 1; seed <= 40 && caught.length === 0; seed++) {
-    const result = await runSeed({ seed, minutes: 0.3, commitRule: 'majority', checkers: [] })
-    caught.push(...result.violations)
-  }
-  t.match(caught[0], /linearizable per hash key|converges/)
-})

@@ -381,6 +381,17 @@ void t.test('a lost own node is made anew; strange names are ignored', (t) => {
   t.end()
 })
 
+void t.test('the lock is granted once, however often the list is read', (t) => {
+  const a = new Election('a:1')
+  a.step({ type: 'created', name: 'LOCKNODE0000000002' })
+  const granted = (): boolean =>
+    a.step({ type: 'listed', names: ['LOCKNODE0000000002'] }).some(({ type }) => type === 'granted')
+  t.ok(granted())
+  t.notOk(granted(), 'a leftover asked twice: by its removal and by its watch')
+  t.ok(a.leading)
+  t.end()
+})
+
 void t.test('the tree of the model is the tree that is read', (t) => {
   const scene = new Scene().alive('r1')
   scene.create('t', 2, 1)
