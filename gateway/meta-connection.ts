@@ -119,6 +119,7 @@ export class MetaConnection {
     if (this.#unsentBytes + this.#socket.bufferedBytes() > UNSENT_BYTES_MAX) return -1
     const seqid = this.#inFlight.add(question, taker, nowMs)
     if (seqid < 0) return -1
+    if (this.#slabFrom === this.#slabTo && this.#socket.bufferedBytes() === 0) this.#rewind()
     if (this.#slab.length - this.#slabTo < frameBytes) this.#newSlab(frameBytes)
     this.#joinBatch()
     const slab = this.#slab
@@ -157,6 +158,13 @@ export class MetaConnection {
   afterFlush(): void {
     this.#inBatch = false
     this.#socket.giveBack?.()
+  }
+
+  /** The network has taken everything: the memory is used again. */
+  #rewind(): void {
+    if (this.#state !== 'open') return
+    this.#slabFrom = 0
+    this.#slabTo = 0
   }
 
   #newSlab(frameBytes: number): void {

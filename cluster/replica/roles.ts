@@ -152,8 +152,12 @@ export function onDisconnected(step: Step): void {
   state.handshake = undefined
   if (state.status === 'primary' || state.status === 'secondary') return becomeInactive(step)
   if (state.status !== 'potential-secondary') return
+  // A learner that has learned all may already be a member by the meta server's decision. Since the
+  // primary asked for that, nothing has been committed without it, so it may take its place when it
+  // is back; if it is no member, the next configuration says so and it leaves.
+  const { incomplete } = state.record
+  state.transient = state.learning?.stage === 'succeeded' && !incomplete
   state.status = 'inactive'
-  state.transient = false
   state.learning = undefined
   traceStatus(step)
 }

@@ -19,6 +19,7 @@ const backlog = 1024
 /** Beyond this a writer is asked to wait. */
 const highWaterBytes = 64 * 1024
 const smallChunkBytes = 8 * 1024
+const scratchBytes = 64 * 1024
 const lentBytes = 128 * 1024
 
 export function nodeNetwork(timers: Timers): Network {
@@ -113,6 +114,8 @@ function adopt(
 
 /** Sockets with something written since the last tick; all of them are seen to in one go. */
 let written: NodeSocket[] = []
+/** Where small chunks are put together; used again when the system took them at once. */
+let scratch: Buffer = Buffer.allocUnsafeSlow(scratchBytes)
 /** Given back while something written was still to be sent. */
 let givenBack: LentBuffers[] = []
 
@@ -242,8 +245,15 @@ class NodeSocket implements Socket {
 
   /** Small chunks cost less copied than handed over one by one. */
   #sendMany(chunks: readonly Buffer[], bytes: number): void {
-    if (bytes <= chunks.length * smallChunkBytes) {
-      this.#socket.write(Buffer.concat(chunks, bytes))
+    if (bytes <= Math.min(scratchBytes, chunks.length * smallChunkBytes)) {
+      let at = 0
+      for (const chunk of chunks) {
+        scratch.set(chunk, at)
+        at += chunk.length
+      }
+      this.#socket.write(scratch.subarray(0, bytes))
+      // Not taken at once: it belongs to the socket now.
+      if (this.#socket.writableLength > 0) scratch = Buffer.allocUnsafeSlow(scratchBytes)
       return
     }
     this.#socket.cork()

@@ -3,8 +3,10 @@ import type { ReplicaTrace } from '../replica/trace.ts'
 import { entryOf, gpidText } from './checkers/checker.ts'
 import type { ReplicaPosition } from './checkers/converges.ts'
 
+type Writable = { -readonly [K in keyof ReplicaPosition]: ReplicaPosition[K] }
+
 export class Positions {
-  readonly #positions = new Map<string, { ballot: number; committed: number }>()
+  readonly #positions = new Map<string, Writable>()
 
   of(gpid: string, node: string): ReplicaPosition | undefined {
     return this.#positions.get(`${gpid} ${node}`)
@@ -13,11 +15,12 @@ export class Positions {
   observe(trace: ReplicaTrace): void {
     const { event, node } = trace
     const key = `${gpidText(trace)} ${node}`
-    const position = entryOf(this.#positions, key, () => ({ ballot: 0, committed: 0 }))
+    const position = entryOf(this.#positions, key, () => ({ ballot: 0, committed: 0, prepared: 0 }))
     switch (event.type) {
       case 'recovered':
         position.ballot = event.ballot
         position.committed = event.applied
+        position.prepared = event.lastPrepared
         return
       case 'ballot-persisted':
       case 'configured':
@@ -26,15 +29,18 @@ export class Positions {
       case 'committed':
         position.committed = Math.max(position.committed, event.decree)
         return
+      case 'logged':
+        position.prepared = Math.max(position.prepared, event.decree)
+        return
       case 'wiped':
         position.committed = 0
+        position.prepared = 0
         return
       case 'applied':
       case 'closed':
       case 'durable':
       case 'failed':
       case 'learning':
-      case 'logged':
       case 'proposed':
       case 'read-served':
       case 'write-acknowledged':

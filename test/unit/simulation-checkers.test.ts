@@ -352,13 +352,14 @@ void t.test('a lost partition waits for an operator only when its last two contr
     lastDrops: ['a', 'b'],
   }
   const positions = (a: number[], b: number[]) => (node: string) => {
-    const [ballot = 0, committed = 0] = node === 'a' ? a : b
-    return { ballot, committed }
+    const [ballot = 0, committed = 0, prepared = 0] = node === 'a' ? a : b
+    return { ballot, committed, prepared }
   }
-  t.ok(waitsForOperator(lost, positions([6, 39], [7, 38])))
-  t.notOk(waitsForOperator(lost, positions([6, 38], [7, 38])))
-  t.notOk(waitsForOperator(lost, positions([6, 37], [7, 38])))
-  t.notOk(waitsForOperator({ ...lost, secondaries: ['b'] }, positions([6, 39], [7, 38])))
-  t.notOk(waitsForOperator({ ...lost, lastDrops: ['a'] }, positions([6, 39], [7, 38])))
+  t.ok(waitsForOperator(lost, positions([6, 39, 39], [7, 38, 38])))
+  t.notOk(waitsForOperator(lost, positions([6, 39, 39], [7, 38, 39])), 'has prepared it')
+  t.notOk(waitsForOperator(lost, positions([6, 38, 39], [7, 38, 38])))
+  t.notOk(waitsForOperator(lost, positions([6, 37, 39], [7, 38, 38])))
+  t.notOk(waitsForOperator({ ...lost, secondaries: ['b'] }, positions([6, 39, 39], [7, 38, 38])))
+  t.notOk(waitsForOperator({ ...lost, lastDrops: ['a'] }, positions([6, 39, 39], [7, 38, 38])))
   t.end()
 })

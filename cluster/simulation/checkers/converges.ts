@@ -19,6 +19,8 @@ export interface PartitionView {
 export interface ReplicaPosition {
   readonly ballot: number
   readonly committed: number
+  /** Highest decree in its log. */
+  readonly prepared: number
 }
 
 export interface MemberView {
@@ -31,8 +33,8 @@ export interface MemberView {
 
 /**
  * A partition that has lost all its members and that the meta server must not revive by itself: of
- * the last two that were dropped one has the higher ballot and the other has committed more
- * (meta-server.md 9.3 c). It waits for an operator.
+ * the last two that were dropped one has the higher ballot and the other has committed what that
+ * one has not even prepared (meta-server.md 9.3 c). It waits for an operator.
  */
 export function waitsForOperator(
   { primary, secondaries, lastDrops }: PartitionView,
@@ -41,7 +43,8 @@ export function waitsForOperator(
   if (primary !== '' || secondaries.length > 0) return false
   const [other, last] = lastDrops.slice(-2).map(positionOf)
   if (other === undefined || last === undefined) return false
-  return (last.ballot - other.ballot) * (last.committed - other.committed) < 0
+  const [newer, older] = last.ballot > other.ballot ? [last, other] : [other, last]
+  return newer.ballot > older.ballot && newer.prepared < older.committed
 }
 
 /** Reasons why the cluster has not converged; empty when it has. */
