@@ -131,5 +131,5 @@ export class InFlight<Question, Taker> {
 }
 
 function emptySlots<T>(count: number): (T | undefined)[] {
-  return new Array<T | undefined>(count).fill(undefined)
+  return Array.from<T | undefined>({ length: count })
 }

@@ -136,7 +136,7 @@ const SHORT_BYTES = 64
 
 /** Names as strings, remembered so that the same bytes make no new string. */
 export class NameCache {
-  readonly #names: (string | undefined)[] = new Array<string | undefined>(SLOTS).fill(undefined)
+  readonly #names: (string | undefined)[] = Array.from({ length: SLOTS })
 
   /** Bytes that are no UTF-8 come out as everywhere, with U+FFFD. */
   text(bytes: Buffer, start: number, end: number): string {

@@ -3,17 +3,10 @@
  * server a process of its own, supervised. `metaproxy onebox start|stop|restart NAME` acts on one
  * server of a running onebox. What it promises is product.md ("Onebox").
  */
-import {
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, relative, resolve as absolute } from 'node:path'
+import { makeDirectory } from '../runtime/node-files.ts'
 import { type ControlAction, type ControlAnswer, askOnebox, ownFolder } from './onebox-control.ts'
 import {
   type OneboxOptions,
@@ -79,7 +72,7 @@ async function actOnOne(action: ControlAction, words: readonly string[]): Promis
 
 async function runOnebox(flags: OneboxOptions): Promise<number> {
   const options = { ...flags, dataDirectory: absolute(flags.dataDirectory) }
-  prepareFolder(options)
+  await prepareFolder(options)
   const plan = planOnebox(options)
   const state = new OneboxState(options, plan)
   const lock = await ownFolder(options.dataDirectory, async (action, name) =>
@@ -97,10 +90,10 @@ async function runOnebox(flags: OneboxOptions): Promise<number> {
   }
 }
 
-function prepareFolder({ dataDirectory, fresh }: OneboxOptions): void {
+async function prepareFolder({ dataDirectory, fresh }: OneboxOptions): Promise<void> {
   const format = join(dataDirectory, 'format.json')
   try {
-    mkdirSync(dataDirectory, { recursive: true })
+    await makeDirectory(dataDirectory)
     if (fresh) wipe(dataDirectory, format)
     if (existsSync(format)) checkFormat(format)
     else writeFileSync(format, `${JSON.stringify({ onebox: formatVersion })}\n`)

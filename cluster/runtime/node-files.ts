@@ -3,7 +3,7 @@
  * folder for names. Errors become `RuntimeError`s that name the operation and the path.
  */
 import { mkdir, open, readFile, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import type { File, Files } from './runtime.ts'
 import { RuntimeError } from './runtime.ts'
 import { systemError } from './system-error.ts'
@@ -73,6 +73,31 @@ function behind(chunks: readonly Buffer[], sizeBytes: number): Buffer[] {
   return []
 }
 
+/**
+ * Makes a folder with its parents; fine when it exists. Not `mkdir` with `recursive`: where the system answers ENOENT though the parent exists (in /proc),
+ * Node's loop never ends.
+ */
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path)
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    const isThere = await stat(path).then(
+      (found) => found.isDirectory(),
+      () => false,
+    )
+    if (isThere) return
+    const parent = dirname(path)
+    const parentIsThere = await stat(parent).then(
+      () => true,
+      () => false,
+    )
+    if (code !== 'ENOENT' || parentIsThere || parent === path) throw error
+    await makeDirectory(parent)
+    await makeDirectory(path)
+  }
+}
+
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r')
   try {
@@ -125,10 +150,7 @@ export function nodeFiles(): Files {
         throw error
       }
     },
-    makeDirectory: (path) =>
-      attempt(`make folder ${path}`, async () => {
-        await mkdir(path, { recursive: true })
-      }),
+    makeDirectory: (path) => attempt(`make folder ${path}`, () => makeDirectory(resolve(path))),
     rename: (from, to) => attempt(`rename ${from} to ${to}`, () => rename(from, to)),
     remove: (path) => attempt(`remove ${path}`, () => rm(path, { recursive: true, force: true })),
     syncDirectory: (directory) => attempt(`sync ${directory}`, () => syncDirectory(directory)),

@@ -7,9 +7,9 @@
  * through one check here. It runs each call on libuv's thread pool; calls are not ordered among
  * themselves.
  */
-import { mkdir } from 'node:fs/promises'
 import binding from 'rocksdb/binding.js'
 import type { Context, IteratorContext, IteratorOptions } from 'rocksdb/binding.js'
+import { makeDirectory } from '../runtime/node-files.ts'
 import { EngineError } from './engine.ts'
 import type {
   BatchOperation,
@@ -57,7 +57,7 @@ export async function openRocksDb(options: RocksDbOptions): Promise<StorageEngin
   const { path } = options
   const what = `storage engine ${path}`
   try {
-    await mkdir(path, { recursive: true })
+    await makeDirectory(path)
   } catch (cause) {
     throw new EngineError('io', `${what}: cannot make the folder: ${messageOf(cause)}`, { cause })
   }

@@ -18,9 +18,15 @@ const haproxyPath = '/usr/sbin/haproxy'
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 3
 const seconds = quick ? 2 : 5
-const portBase = 24_600
+/** `--port-base N`: where the onebox's ports begin, when the usual ones are taken. */
+const portBase = Number(optionOf('--port-base') ?? 24_600)
 const here = new URL('.', import.meta.url).pathname
 const cli = join(here, '../../cluster/cli/main.js')
+
+function optionOf(name: string): string | undefined {
+  const at = process.argv.indexOf(name)
+  return at < 0 ? undefined : process.argv[at + 1]
+}
 
 interface Target {
   readonly name: string
@@ -112,13 +118,14 @@ async function main(): Promise<number> {
       { name: 'haproxy tcp', address: `127.0.0.1:${portBase + 95}`, pids: [haproxy.pid ?? 0] },
       { name: 'gateway', address: `127.0.0.1:${portBase + 1}`, pids: [gatewayPid] },
     ]
-    for (const target of targets) await measure(target, 4, 1)
+    // Code that runs for the first time is compiled: not what is measured.
+    for (const target of targets) await measure(target, 64, 16)
     const rows: BenchRow[] = []
-    for (const [connections, pipeline] of [
-      [64, 1],
-      [64, 16],
+    for (const [connections, pipeline, goal] of [
+      [64, 1, 1.1],
+      [64, 16, 0.75],
     ] as const)
-      rows.push(...(await compare(targets, connections, pipeline)))
+      rows.push(...(await compare(targets, connections, pipeline, goal)))
     rows.push({ name: 'gateway resident memory', value: residentMb([gatewayPid]), unit: 'MB' })
     return report('gateway', rows)
   } finally {
@@ -146,6 +153,7 @@ async function compare(
   targets: readonly Target[],
   connections: number,
   pipeline: number,
+  goal: number,
 ): Promise<BenchRow[]> {
   const figures = new Map<string, Figure[]>()
   for (let round = 0; round < rounds; round++)
@@ -168,6 +176,7 @@ async function compare(
       unit: 'queries per CPU-second',
       yardstick: 'haproxy tcp',
       ratio: value / yardstick,
+      ...(name === 'gateway' ? { goal } : {}),
       notes: `${Math.round(perSecond)}/s, p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, ${errors} errors`,
     }
   })

@@ -18,6 +18,11 @@ const seedsOfThePast = [
   { seed: 1022, why: 'a log that survived a failed sync was lost at the next power cut' },
   { seed: 1040, why: 'a log file that could not be deleted left a hole behind it' },
   { seed: 1225, why: 'as 1022' },
+  {
+    seed: 1240,
+    why: 'a lost partition waited for ever though the newer replica had prepared it all',
+  },
+  { seed: 2163, why: 'a learner that had become a member refused to be one after its lease' },
   { seed: 3157, why: 'a meta server that restarted quickly was granted the lock twice' },
 ]
 
