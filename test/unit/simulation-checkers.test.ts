@@ -314,10 +314,21 @@ void t.test('a decree that was durable and is gone after a restart is caught', (
     applied,
     lastPrepared,
   })
+  const committed: ReplicaTraceEvent = {
+    type: 'committed',
+    ballot: 4,
+    decree: 8,
+    hash: 1n,
+    timestampUs: 1,
+    status: 'secondary',
+  }
   const start = [
+    ['a', committed],
     ['a', logged],
     ['a', durable],
   ] as const
+  const holeBelow = [['a', logged] as const, ['a', recovered(5, 5)] as const]
+  t.same(reports(durableSurvives, holeBelow), [], 'behind a hole nothing is promised')
   t.same(reports(durableSurvives, [...start, ['a', recovered(5, 9)]]), [])
   t.match(reports(durableSurvives, [...start, ['a', recovered(4, 9)]]), [/up to 4, but 5/])
   t.match(reports(durableSurvives, [...start, ['a', recovered(5, 8)]]), [/up to 8, but 9/])
