@@ -28,7 +28,7 @@ export const durableSurvives: MakeChecker = (report) => {
       const key = `${gpidText(trace)} on ${node}`
       const promised = entryOf(promises, key, () => ({
         ballot: 0,
-        logged: new Set(),
+        logged: new Set<number>(),
         committed: 0,
         durable: 0,
         learning: false,
