@@ -23,7 +23,6 @@ const ownAnswers: Readonly<Record<string, string>> = {
   scanner_15: finished,
   clear_scanner_unknown_partition: neverAnswered,
   clear_scanner_at_secondary: neverAnswered,
-  meta_unhandled_RPC_RRDB_RRDB_CLEAR_SCANNER: neverAnswered,
   [`meta_unhandled_${'L'.repeat(44)}`]: cutName,
   [`meta_unhandled_${'L'.repeat(47)}`]: cutName,
   [`meta_unhandled_${'L'.repeat(60)}`]: cutName,
