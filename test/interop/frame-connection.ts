@@ -30,12 +30,6 @@ export class FrameConnection {
     this.#socket.on('close', close)
   }
 
-  /** Resolves when what was sent has left for the network. */
-  async flushed(): Promise<void> {
-    if (this.#socket.writableLength > 0 && !this.#isClosed)
-      await new Promise<void>((resolve) => this.#socket.write(Buffer.alloc(0), () => resolve()))
-  }
-
   get isClosed(): boolean {
     return this.#isClosed
   }
