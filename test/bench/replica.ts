@@ -10,7 +10,6 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -22,6 +21,7 @@ import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import type { KeyValueResult, KeyValueTask } from './key-value-load.ts'
 import { type BenchRow, cpuSeconds, median, report, residentMb } from './measure.ts'
+import { listening, stop } from './programs.ts'
 
 const run = promisify(execFile)
 const redisPath = '/usr/bin/redis-server'
@@ -115,21 +115,6 @@ async function startRedis(folder: string, port: number): Promise<Onebox> {
   return { process: child, target: { name: redisName, pids: [child.pid ?? 0], task } }
 }
 
-async function listening(port: number): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => {
-        socket.destroy()
-        resolve(true)
-      })
-      socket.once('error', () => resolve(false))
-    })
-    if (open) return
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-  throw new Error(`nothing listens on port ${port}`)
-}
-
 async function compare(targets: readonly Target[], work: Work): Promise<BenchRow[]> {
   const figures = new Map<string, Figure[]>()
   for (let round = 0; round < rounds; round++)
@@ -189,14 +174,6 @@ async function main(): Promise<number> {
     for (const { process: child } of started.toReversed()) await stop(child)
     rmSync(folder, { recursive: true, force: true })
   }
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  await new Promise<void>((resolve) => {
-    child.once('exit', () => resolve())
-    child.kill('SIGTERM')
-  })
 }
 
 process.exitCode = await main()
