@@ -3,7 +3,7 @@
  * temporary folder of its own. Nothing of an installed service is used or touched.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,7 +51,7 @@ admin.enableServer=false
       await kill(child)
       child = await start(folder, port)
     },
-    freeze: () => void child.kill('SIGSTOP'),
+    freeze: () => freeze(child),
     thaw: () => void child.kill('SIGCONT'),
     close: async () => {
       process.removeListener('exit', onExit)
@@ -103,4 +103,19 @@ async function freePort(): Promise<number> {
   const { port } = server.address() as AddressInfo
   await new Promise((resolve) => server.close(resolve))
   return port
+}
+
+/** Returns when every thread has stopped: until then one of them may still answer. */
+function freeze(child: ChildProcess): void {
+  child.kill('SIGSTOP')
+  const threads = `/proc/${child.pid}/task`
+  const stopped = (thread: string): boolean => {
+    try {
+      const stat = readFileSync(join(threads, thread, 'stat'), 'utf8')
+      return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T')
+    } catch {
+      return true
+    }
+  }
+  for (let look = 0; look < 10_000; look++) if (readdirSync(threads).every(stopped)) return
 }
