@@ -1,16 +1,16 @@
 /**
  * One gateway put together: directory, upstreams and client server on a given runtime and
  * coordinator. This is what a worker process runs, and what tests and the simulation run inside one
- * process. The admin server stands beside it (`admin/server.ts`), processes are `workers.ts`.
+ * process. The admin server stands beside it (`admin/server.ts`), processes are `processes/workers.ts`.
  */
 import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import type { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
 import type { GatewayConfig } from './config.ts'
 import { gatewayMetrics } from './metrics.ts'
-import { GatewayServer } from './server.ts'
-import { TableDirectory } from './table-directory.ts'
-import { Upstreams } from './upstreams.ts'
+import { GatewayServer } from './clients/server.ts'
+import { TableDirectory } from './routing/table-directory.ts'
+import { Upstreams } from './upstream/upstreams.ts'
 
 export interface Gateway {
   readonly host: string
@@ -50,7 +50,7 @@ export async function startGateway(parts: {
   const upstreams = new Upstreams(runtime, counted.upstream, config.meta)
   const server = new GatewayServer(
     runtime,
-    { directory, upstreams, metrics: counted.server },
+    { routes: directory, upstreams, metrics: counted.server },
     {
       host: config.rpc.host,
       port: config.rpc.port,

@@ -1,5 +1,5 @@
 /**
- * `metaproxy gateway`: one process, or a primary with workers (`workers.ts`), with the common life
+ * `metaproxy gateway`: one process, or a primary with workers (`processes/workers.ts`), with the common life
  * of a server process around it. The admin port is served by the process itself, or by the primary.
  */
 import { connectZooKeeper } from '../cluster/coordinator/zookeeper.ts'
@@ -8,7 +8,7 @@ import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
 import { startGateway } from './gateway.ts'
-import { isWorker, reportHealth, startWorkers } from './workers.ts'
+import { isWorker, reportHealth, startWorkers } from './processes/workers.ts'
 
 type Context = ServerContext<GatewayConfig>
 

@@ -83,7 +83,7 @@ const mayTouchTheWorld = [
   /^cluster\/storage\/rocksdb\.ts$/,
   /^cluster\/coordinator\/zookeeper[a-z-]*\.ts$/,
   /^gateway\/admin\//,
-  /^gateway\/workers\.ts$/,
+  /^gateway\/processes\/workers\.ts$/,
 ]
 
 const worldly: readonly (readonly [RegExp, string])[] = [

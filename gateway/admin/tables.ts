@@ -17,7 +17,7 @@ import {
   parseCluster,
   parseMapping,
   parseMetas,
-} from '../mapping.ts'
+} from '../routing/mapping.ts'
 import type { Table, TableEdit, TableList, TableQuery } from './api.ts'
 import { ApiError, fromCoordinator } from './problem.ts'
 

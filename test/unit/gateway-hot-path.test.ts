@@ -11,10 +11,10 @@ import {
 } from '../../cluster/protocol/frame.ts'
 import { QueryCfgRequest, QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { Batch } from '../../gateway/batch.ts'
-import { InFlight } from '../../gateway/in-flight.ts'
-import { NameCache, QueryScan } from '../../gateway/query-scan.ts'
-import { readQuery } from '../../gateway/query.ts'
-import { ReplyStream } from '../../gateway/reply-stream.ts'
+import { InFlight } from '../../gateway/upstream/in-flight.ts'
+import { NameCache, QueryScan } from '../../gateway/clients/query-scan.ts'
+import { readQuery } from '../../gateway/clients/query.ts'
+import { ReplyStream } from '../../gateway/upstream/reply-stream.ts'
 
 const QUERY = 'RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX'
 const limits = { maxBodyBytes: 1 << 20, maxMetaBytes: 4096 }

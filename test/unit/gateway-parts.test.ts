@@ -15,18 +15,18 @@ import {
 } from '../../cluster/protocol/layer2.ts'
 import { loadConfig } from '../../cluster/runtime/config.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
-import { Lru } from '../../gateway/lru.ts'
+import { Lru } from '../../gateway/routing/lru.ts'
 import {
   canonicalMetas,
   formatMapping,
   isTableName,
   metaAddress,
   parseMapping,
-} from '../../gateway/mapping.ts'
-import { readMetaAnswer } from '../../gateway/meta-answer.ts'
-import { mergeMetricTexts } from '../../gateway/metric-texts.ts'
-import { readQuery } from '../../gateway/query.ts'
-import { answerBudgetMs } from '../../gateway/server.ts'
+} from '../../gateway/routing/mapping.ts'
+import { readMetaAnswer } from '../../gateway/upstream/meta-answer.ts'
+import { mergeMetricTexts } from '../../gateway/processes/metric-texts.ts'
+import { readQuery } from '../../gateway/clients/query.ts'
+import { answerBudgetMs } from '../../gateway/clients/server.ts'
 
 const parse = (value: unknown): ReturnType<typeof parseMapping> =>
   parseMapping(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)))

@@ -10,13 +10,13 @@
  * up when they have been silent for `silenceMs`; a meta that is alive but knows no leader is worth
  * waiting for, up to the deadline, because one is being elected.
  */
-import type { Log, Runtime, Timer } from '../cluster/runtime/runtime.ts'
-import type { Batch } from './batch.ts'
+import type { Log, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import type { Batch } from '../batch.ts'
 import { readMetaAnswer } from './meta-answer.ts'
 import { MetaConnection, type ReplyTaker } from './meta-connection.ts'
 import { MetaNames } from './meta-names.ts'
-import type { UpstreamMetrics } from './metrics.ts'
-import type { Question } from './question.ts'
+import type { UpstreamMetrics } from '../metrics.ts'
+import type { Question } from '../question.ts'
 import type { ReplyStream } from './reply-stream.ts'
 import { type Attempt, type Frame, type Search, copyOf, newSearch } from './search.ts'
 

@@ -7,8 +7,8 @@ import {
   CoordinatorError,
   type NodeStat,
   type Watch,
-} from '../cluster/coordinator/coordinator.ts'
-import type { MetricCounter } from '../cluster/runtime/metrics.ts'
+} from '../../cluster/coordinator/coordinator.ts'
+import type { MetricCounter } from '../../cluster/runtime/metrics.ts'
 
 const READS_MAX = 256
 

@@ -12,13 +12,14 @@ import {
   CoordinatorError,
   type NodeStat,
   type WatchEvent,
-} from '../cluster/coordinator/coordinator.ts'
-import type { Log, Runtime, Timer } from '../cluster/runtime/runtime.ts'
+} from '../../cluster/coordinator/coordinator.ts'
+import type { Log, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import { DeletionGuard } from './deletion-guard.ts'
 import { Lru } from './lru.ts'
 import { MappingReader } from './mapping-reader.ts'
 import { canonicalMetas, isTableName, parseMapping } from './mapping.ts'
-import type { DirectoryMetrics } from './metrics.ts'
+import type { DirectoryMetrics } from '../metrics.ts'
+import type { Routes } from './routes.ts'
 import { type Entry, type Lookup, newEntry, tellAll } from './table-entry.ts'
 
 export interface DirectoryOptions {
@@ -40,7 +41,7 @@ const REARMS_MAX = 64
 const LOADING_MAX = 20_000
 const RETRY_MS = 1000
 
-export class TableDirectory {
+export class TableDirectory implements Routes {
   readonly #runtime: Runtime
   readonly #log: Log
   readonly #coordinator: Coordinator

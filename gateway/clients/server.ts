@@ -11,30 +11,30 @@ import {
   decodeArgument,
   encodeReply,
   encodeResult,
-} from '../cluster/protocol/frame.ts'
-import { QueryCfgResponse } from '../cluster/protocol/layer2.ts'
-import { Rpc, rpcByName } from '../cluster/protocol/rpc-codes.ts'
-import { ProtocolError } from '../cluster/protocol/schema.ts'
-import { NegotiationResponse, NegotiationStatus } from '../cluster/protocol/security.ts'
+} from '../../cluster/protocol/frame.ts'
+import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
+import { Rpc, rpcByName } from '../../cluster/protocol/rpc-codes.ts'
+import { ProtocolError } from '../../cluster/protocol/schema.ts'
+import { NegotiationResponse, NegotiationStatus } from '../../cluster/protocol/security.ts'
 import type {
   Listener,
   Runtime,
   Socket,
   SocketHandlers,
   Timer,
-} from '../cluster/runtime/runtime.ts'
+} from '../../cluster/runtime/runtime.ts'
 import {
   ClientConnection,
   type ConnectionEvents,
   type ConnectionLimits,
 } from './client-connection.ts'
-import type { Result, ServerMetrics } from './metrics.ts'
+import type { Result, ServerMetrics } from '../metrics.ts'
 import { NameCache, QueryScan } from './query-scan.ts'
 import { readQuery } from './query.ts'
-import type { Question } from './question.ts'
-import type { TableDirectory } from './table-directory.ts'
-import type { Lookup } from './table-entry.ts'
-import type { Upstreams } from './upstreams.ts'
+import type { Question } from '../question.ts'
+import type { Routes } from '../routing/routes.ts'
+import type { Lookup } from '../routing/table-entry.ts'
+import type { Upstreams } from '../upstream/upstreams.ts'
 
 export interface ServerOptions {
   readonly host: string
@@ -70,7 +70,7 @@ const OWN_SEQID_AT = 4 + 4 + 6 + 4 + 4 + QUERY.length + 4
 export class GatewayServer {
   readonly #runtime: Runtime
   readonly #options: ServerOptions
-  readonly #directory: TableDirectory
+  readonly #routes: Routes
   readonly #upstreams: Upstreams
   readonly #metrics: ServerMetrics
   readonly #events: ConnectionEvents
@@ -87,7 +87,7 @@ export class GatewayServer {
   constructor(
     runtime: Runtime,
     parts: {
-      readonly directory: TableDirectory
+      readonly routes: Routes
       readonly upstreams: Upstreams
       readonly metrics: ServerMetrics
     },
@@ -95,7 +95,7 @@ export class GatewayServer {
   ) {
     this.#runtime = runtime
     this.#options = options
-    this.#directory = parts.directory
+    this.#routes = parts.routes
     this.#upstreams = parts.upstreams
     this.#metrics = parts.metrics
     this.#scan = new QueryScan(options.limits)
@@ -259,7 +259,7 @@ export class GatewayServer {
 
   #route(table: string, question: ClientQuestion): void {
     this.#inFlight++
-    const known = this.#directory.find(table)
+    const known = this.#routes.find(table)
     if (known !== undefined) {
       if (known.kind === 'missing') this.#metrics.lookups.negative.add()
       else this.#metrics.lookups.hit.add()
@@ -268,7 +268,7 @@ export class GatewayServer {
     }
     this.#metrics.lookups.miss.add()
     const budgetMs = question.deadlineMs - question.askedAtMs
-    this.#directory.load(table, budgetMs, (lookup) =>
+    this.#routes.load(table, budgetMs, (lookup) =>
       this.#onLookup(table, question, lookup, this.#runtime.clock.monotonicMs()),
     )
   }

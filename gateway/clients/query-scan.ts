@@ -7,8 +7,8 @@
  *     80010001  00000026 name  seqid  0c 0001  0b 0001 i32 length, table
  *     0f 0002 08 i32 count, i32 …  00  00
  */
-import { Rpc } from '../cluster/protocol/rpc-codes.ts'
-import { ThriftType } from '../cluster/protocol/schema.ts'
+import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
+import { ThriftType } from '../../cluster/protocol/schema.ts'
 
 const MAGIC = 0x54484654
 const V0_HEADER_BYTES = 48

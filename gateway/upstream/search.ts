@@ -1,9 +1,9 @@
 /**
  * What the upstream keeps of a question that its leader did not simply answer: who was asked, what
- * is planned. Data only; the rules are in `upstream.ts`.
+ * is planned. Data only; the rules are in `meta-group.ts`.
  */
 import type { MetaConnection, ReplyTaker } from './meta-connection.ts'
-import type { Question } from './question.ts'
+import type { Question } from '../question.ts'
 
 export interface Attempt {
   readonly connection: MetaConnection

@@ -6,8 +6,8 @@
  */
 import cluster, { type Worker } from 'node:cluster'
 import { availableParallelism } from 'node:os'
-import type { MetricCounter, Metrics } from '../cluster/runtime/metrics.ts'
-import type { Log, Runtime, Timers } from '../cluster/runtime/runtime.ts'
+import type { MetricCounter, Metrics } from '../../cluster/runtime/metrics.ts'
+import type { Log, Runtime, Timers } from '../../cluster/runtime/runtime.ts'
 import { mergeMetricTexts } from './metric-texts.ts'
 
 /** What the health pages need to know. */

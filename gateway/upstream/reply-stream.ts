@@ -9,8 +9,8 @@
  * A frame lies in the chunk that was given here, and lives as long as that: only one that two chunks
  * share is copied.
  */
-import { FrameError, type ReplyFrame, ReplyFramer } from '../cluster/protocol/frame.ts'
-import { Rpc } from '../cluster/protocol/rpc-codes.ts'
+import { FrameError, type ReplyFrame, ReplyFramer } from '../../cluster/protocol/frame.ts'
+import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 
 const ACK = `${Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name}_ACK`
 /** An answer of 100 000 partitions with all fields is below this. */

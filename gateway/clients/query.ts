@@ -5,9 +5,9 @@
  *
  *     0c 0001  0b 0001 i32 length, name  0f 0002 08 i32 count, i32 …  00  00
  */
-import { BinaryReader } from '../cluster/protocol/binary.ts'
-import { QueryCfgRequest } from '../cluster/protocol/layer2.ts'
-import { ProtocolError, ThriftType } from '../cluster/protocol/schema.ts'
+import { BinaryReader } from '../../cluster/protocol/binary.ts'
+import { QueryCfgRequest } from '../../cluster/protocol/layer2.ts'
+import { ProtocolError, ThriftType } from '../../cluster/protocol/schema.ts'
 
 const NAME_AT = 10
 /** Behind the name: list header (8 bytes), its elements, and two STOP bytes. */

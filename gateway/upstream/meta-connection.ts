@@ -4,12 +4,12 @@
  * one write. It decides nothing about retries and holds no deadline: whoever sent a query forgets it
  * when it no longer waits.
  */
-import { FrameError, encodeRequest } from '../cluster/protocol/frame.ts'
-import { Rpc } from '../cluster/protocol/rpc-codes.ts'
-import type { Runtime, Socket } from '../cluster/runtime/runtime.ts'
-import type { Batch } from './batch.ts'
+import { FrameError, encodeRequest } from '../../cluster/protocol/frame.ts'
+import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
+import type { Runtime, Socket } from '../../cluster/runtime/runtime.ts'
+import type { Batch } from '../batch.ts'
 import { InFlight } from './in-flight.ts'
-import type { Question } from './question.ts'
+import type { Question } from '../question.ts'
 import { ReplyStream } from './reply-stream.ts'
 
 const IN_FLIGHT_MAX = 8192

@@ -6,9 +6,14 @@
  *
  *     open ── FIN or broken frame ──▶ finishing ── last answer sent ──▶ ended ──▶ closed
  */
-import { FrameError, type RequestFrame, RequestFramer } from '../cluster/protocol/frame.ts'
-import type { Runtime, RuntimeError, Socket, SocketHandlers } from '../cluster/runtime/runtime.ts'
-import type { Batch } from './batch.ts'
+import { FrameError, type RequestFrame, RequestFramer } from '../../cluster/protocol/frame.ts'
+import type {
+  Runtime,
+  RuntimeError,
+  Socket,
+  SocketHandlers,
+} from '../../cluster/runtime/runtime.ts'
+import type { Batch } from '../batch.ts'
 import type { QueryScan } from './query-scan.ts'
 
 export interface ConnectionLimits {

@@ -3,9 +3,9 @@
  * stays as it is, only the error at its fixed place is looked at, and the partition list is decoded
  * for one thing alone, the address of the leader. Pure.
  */
-import { type ReplyFrame, decodeResult } from '../cluster/protocol/frame.ts'
-import { QueryCfgResponse } from '../cluster/protocol/layer2.ts'
-import { ProtocolError, ThriftType } from '../cluster/protocol/schema.ts'
+import { type ReplyFrame, decodeResult } from '../../cluster/protocol/frame.ts'
+import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
+import { ProtocolError, ThriftType } from '../../cluster/protocol/schema.ts'
 
 export type MetaAnswer =
   /** To be relayed as it is. */

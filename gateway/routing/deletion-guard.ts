@@ -3,7 +3,7 @@
  * are believed, most of them at once or the loss of their root is an outage, and the routes stay
  * until the nodes are back.
  */
-import type { Runtime, Timer } from '../cluster/runtime/runtime.ts'
+import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 
 const GATHER_MS = 50
 const RETRY_MS = 1000

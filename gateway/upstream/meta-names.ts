@@ -2,7 +2,7 @@
  * The configured metas of one cluster as addresses to dial: host names are resolved again now and
  * then, and when nobody answers (gateway.md M-6). IPv4 literals stay as they are.
  */
-import type { Log, Runtime } from '../cluster/runtime/runtime.ts'
+import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 
 export class MetaNames {
   readonly #runtime: Runtime

@@ -1,8 +1,8 @@
 /** The meta groups in use, one per set of metas, shared by all tables of it (gateway.md M-1). */
-import type { Runtime } from '../cluster/runtime/runtime.ts'
-import { Batch } from './batch.ts'
-import type { UpstreamMetrics } from './metrics.ts'
-import { MetaGroup, type UpstreamOptions } from './upstream.ts'
+import type { Runtime } from '../../cluster/runtime/runtime.ts'
+import { Batch } from '../batch.ts'
+import type { UpstreamMetrics } from '../metrics.ts'
+import { MetaGroup, type UpstreamOptions } from './meta-group.ts'
 
 export class Upstreams {
   /** What goes out to metas and clients, one write per socket and turn. */
