@@ -71,17 +71,29 @@ export interface BenchRow {
   readonly yardstick?: string
   /** value / yardstick's value, in the same run. */
   readonly ratio?: number
+  /** For the ratio, or for the value when there is no yardstick: at least this. */
   readonly goal?: number
+  /** The goal is the most that is allowed. */
+  readonly lowerIsBetter?: boolean
   /** Further figures for the table. */
   readonly notes?: string
 }
 
+function isReached({ goal, value, ratio, yardstick, lowerIsBetter }: BenchRow): boolean {
+  if (goal === undefined) return true
+  const reached = yardstick === undefined ? value : (ratio ?? Number.NaN)
+  return lowerIsBetter === true ? reached <= goal : reached >= goal
+}
+
+function goalText({ goal, yardstick, lowerIsBetter }: BenchRow, ok: boolean): string {
+  if (goal === undefined) return ''
+  const bound = lowerIsBetter === true ? '<= ' : ''
+  return `${bound}${goal}${yardstick === undefined ? '' : ' x'} ${ok ? 'ok' : 'MISSED'}`
+}
+
 /** Prints the table and the JSON line; the exit code says whether every goal was reached. */
 export function report(bench: string, rows: readonly BenchRow[]): number {
-  const judged = rows.map((row) => ({
-    ...row,
-    ok: row.goal === undefined || row.ratio === undefined || row.ratio >= row.goal,
-  }))
+  const judged = rows.map((row) => ({ ...row, ok: isReached(row) }))
   const round = (value: number): string =>
     value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3)
   const cells = judged.map((row) => [
@@ -90,7 +102,7 @@ export function report(bench: string, rows: readonly BenchRow[]): number {
     row.unit,
     row.yardstick ?? '',
     row.ratio === undefined ? '' : `${row.ratio.toFixed(2)} x`,
-    row.goal === undefined ? '' : `${row.goal} x ${row.ok ? 'ok' : 'MISSED'}`,
+    goalText(row, row.ok),
     row.notes ?? '',
   ])
   const table = [['row', 'value', 'unit', 'yardstick', 'ratio', 'goal', 'notes'], ...cells]

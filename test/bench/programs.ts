@@ -1,10 +1,15 @@
-/** The programs that a benchmark starts: waiting for them, and ending them. */
-import type { ChildProcess } from 'node:child_process'
-import { connect } from 'node:net'
+/** The programs that a benchmark starts: ports for them, waiting for them, and ending them. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+
+const here = new URL('.', import.meta.url).pathname
+/** The built command line. */
+export const metaproxy = new URL('../../cluster/cli/main.js', import.meta.url).pathname
 
 /** Resolves when something accepts connections on the port of this machine. */
 export async function listening(port: number): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt++) {
+  for (let attempt = 0; attempt < 200; attempt++) {
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1', () => {
         socket.destroy()
@@ -18,6 +23,15 @@ export async function listening(port: number): Promise<void> {
   throw new Error(`nothing listens on port ${port}`)
 }
 
+/** A port that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
 /** SIGTERM, then waits for the end. */
 export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
@@ -25,4 +39,32 @@ export async function stop(child: ChildProcess): Promise<void> {
     child.once('exit', () => resolve())
     child.kill('SIGTERM')
   })
+}
+
+/** A program of this folder that takes jobs as lines of JSON, one at a time, and answers each so. */
+export class JobProgram<Job, Result> {
+  readonly child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+
+  /** `words`: file name of the program without its ending, and arguments. */
+  constructor(words: readonly string[]) {
+    const [name = '', ...rest] = words
+    const child = spawn(process.execPath, [`${here}${name}.js`, ...rest], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    this.child = child
+    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  }
+
+  async run(job: Job): Promise<Result> {
+    this.child.stdin?.write(`${JSON.stringify(job)}\n`)
+    return JSON.parse(await this.line()) as Result
+  }
+
+  /** The next line that it prints. */
+  async line(): Promise<string> {
+    const { value, done } = await this.#lines.next()
+    if (done === true) throw new Error(`${this.child.spawnfile}: ended without an answer`)
+    return value
+  }
 }

@@ -1,0 +1,150 @@
+/**
+ * What the gateway benchmark measures with: a real ZooKeeper with mapping nodes, the canned meta
+ * server, gateways of the built program, haproxy in front of the same meta server, and a load
+ * process. Everything listens on free ports of this machine and is gone after `close`.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
+import { connectZooKeeper } from '../../cluster/coordinator/zookeeper.ts'
+import { silentLog } from '../../cluster/runtime/log.ts'
+import { nodeRuntime } from '../../cluster/runtime/node.ts'
+import {
+  type RealZooKeeper,
+  startRealZooKeeper,
+  whyNoRealZooKeeper,
+} from '../support/real-zookeeper.ts'
+import { JobProgram, freePort, listening, metaproxy, stop } from './programs.ts'
+import type { QueryLoad, QueryLoadResult } from './query-load.ts'
+
+const haproxyPath = '/usr/sbin/haproxy'
+const root = '/metaproxy/tables'
+/** Mapping nodes written at once. */
+const WRITES_MAX = 200
+
+/** A program whose CPU is measured, listening on `port`. */
+export interface Measured {
+  readonly name: string
+  readonly port: number
+  readonly child: ChildProcess
+}
+
+/** A sentence when the benchmark cannot run here, undefined when it can. */
+export function whyNoStand(): string | undefined {
+  if (!existsSync(haproxyPath))
+    return 'bench:gateway needs haproxy as its yardstick: apt-get install haproxy'
+  const missing = whyNoRealZooKeeper()
+  return missing === undefined ? undefined : `bench:gateway needs a real ZooKeeper: ${missing}`
+}
+
+export class GatewayStand {
+  readonly zookeeper: RealZooKeeper
+  readonly load = new JobProgram<QueryLoad, QueryLoadResult>(['query-load'])
+  readonly #folder = mkdtempSync(join(tmpdir(), 'bench-gateway-'))
+  readonly #editor: Coordinator
+  readonly #programs: ChildProcess[] = [this.load.child]
+
+  private constructor(zookeeper: RealZooKeeper) {
+    this.zookeeper = zookeeper
+    this.#editor = connectZooKeeper(nodeRuntime({ log: silentLog }), {
+      servers: `127.0.0.1:${zookeeper.port}`,
+      sessionTimeoutMs: 30_000,
+      onExpiry: 'renew',
+    })
+  }
+
+  static async start(): Promise<GatewayStand> {
+    const stand = new GatewayStand(await startRealZooKeeper())
+    await stand.#editor.create('/metaproxy', Buffer.alloc(0))
+    await stand.#editor.create(root, Buffer.alloc(0))
+    return stand
+  }
+
+  /** Writes the mapping nodes of new tables. */
+  async map(tables: readonly string[], metas: readonly string[]): Promise<void> {
+    const data = mapping(metas)
+    for (let from = 0; from < tables.length; from += WRITES_MAX)
+      await Promise.all(
+        tables
+          .slice(from, from + WRITES_MAX)
+          .map((table) => this.#editor.create(`${root}/${table}`, data)),
+      )
+  }
+
+  /** Writes the mapping node of a table that has one. */
+  async remap(table: string, metas: readonly string[]): Promise<void> {
+    await this.#editor.set(`${root}/${table}`, mapping(metas))
+  }
+
+  /** The canned meta server, with a port for each number of partitions. */
+  async startMetas(
+    partitions: readonly number[],
+  ): Promise<{ child: ChildProcess; ports: number[] }> {
+    const program = new JobProgram<never, never>(['canned-meta', partitions.join()])
+    this.#programs.push(program.child)
+    const ports = (await program.line()).split(',').map(Number)
+    return { child: program.child, ports }
+  }
+
+  async startGateway(name: string, flags: Readonly<Record<string, string>>): Promise<Measured> {
+    const [port, http] = await Promise.all([freePort(), freePort()])
+    const options = {
+      'rpc.host': '127.0.0.1',
+      'rpc.port': String(port),
+      'http.port': String(http),
+      'zookeeper.servers': `127.0.0.1:${this.zookeeper.port}`,
+      'zookeeper.root': root,
+      'log.level': 'error',
+      ...flags,
+    }
+    const words = Object.entries(options).flatMap(([key, value]) => [`--${key}`, value])
+    return this.#start(name, port, process.execPath, [metaproxy, 'gateway', ...words])
+  }
+
+  /** haproxy in TCP mode with one thread: what forwarding costs without understanding anything. */
+  async startHaproxy(name: string, metaPort: number): Promise<Measured> {
+    const port = await freePort()
+    const config = join(this.#folder, `haproxy-${port}.cfg`)
+    const lines = [
+      'global',
+      '  nbthread 1',
+      '  maxconn 4000',
+      'defaults',
+      '  mode tcp',
+      '  timeout connect 2s',
+      '  timeout client 600s',
+      '  timeout server 600s',
+      'listen meta',
+      `  bind 127.0.0.1:${port}`,
+      `  server leader 127.0.0.1:${metaPort}`,
+      '',
+    ]
+    writeFileSync(config, lines.join('\n'))
+    return this.#start(name, port, haproxyPath, ['-q', '-f', config, '-db'])
+  }
+
+  async #start(
+    name: string,
+    port: number,
+    program: string,
+    words: readonly string[],
+  ): Promise<Measured> {
+    const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'] })
+    this.#programs.push(child)
+    await listening(port)
+    return { name, port, child }
+  }
+
+  async close(): Promise<void> {
+    for (const child of this.#programs.toReversed()) await stop(child)
+    await this.#editor.close()
+    await this.zookeeper.close()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+function mapping(metas: readonly string[]): Buffer {
+  return Buffer.from(JSON.stringify({ cluster: 'bench', 'meta-addrs': metas }))
+}
