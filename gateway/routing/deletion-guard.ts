@@ -22,6 +22,9 @@ export interface DeletionGuardOptions<T> {
 export class DeletionGuard<T> {
   readonly #options: DeletionGuardOptions<T>
   readonly #suspects = new Set<T>()
+  /** Those about which no verdict was given yet; a kept route stays a suspect but is judged. */
+  #unjudged = new Set<T>()
+  #waiting: (() => void)[] = []
   #timer: Timer | undefined
   #outage = false
   #closed = false
@@ -39,15 +42,26 @@ export class DeletionGuard<T> {
     return this.#suspects.has(suspect)
   }
 
+  /** Resolves when those suspected so far were judged once. */
+  judged(): Promise<void> {
+    if (this.#unjudged.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+    })
+  }
+
   /** Its node is gone; it is still routed. */
   suspect(suspect: T): void {
     this.#suspects.add(suspect)
+    this.#unjudged.add(suspect)
     this.#schedule(GATHER_MS)
   }
 
   /** Its node is back, or nobody cares any more. */
   clear(suspect: T): void {
+    this.#unjudged.delete(suspect)
     if (this.#suspects.delete(suspect) && this.#suspects.size === 0) this.#outage = false
+    this.#tellJudged()
   }
 
   close(): void {
@@ -64,7 +78,7 @@ export class DeletionGuard<T> {
   }
 
   async #judge(): Promise<void> {
-    const { routeCount, rootExists, onDeleted, onOutage } = this.#options
+    const { rootExists } = this.#options
     let rootIsThere: boolean
     try {
       rootIsThere = await rootExists()
@@ -72,7 +86,14 @@ export class DeletionGuard<T> {
       this.#schedule(RETRY_MS)
       return
     }
+    this.#judgeAll(rootIsThere)
+    this.#tellJudged()
+  }
+
+  #judgeAll(rootIsThere: boolean): void {
+    const { routeCount, onDeleted, onOutage } = this.#options
     const gone = [...this.#suspects]
+    this.#unjudged = new Set()
     const isMost = gone.length >= OUTAGE_MIN && gone.length * 2 > routeCount()
     if (isMost || !rootIsThere) {
       if (!this.#outage && gone.length > 0) {
@@ -84,5 +105,12 @@ export class DeletionGuard<T> {
     }
     this.#outage = false
     for (const suspect of gone) if (this.#suspects.delete(suspect)) onDeleted(suspect)
+  }
+
+  #tellJudged(): void {
+    if (this.#unjudged.size > 0) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve()
   }
 }

@@ -24,3 +24,25 @@ export interface Routes {
   /** Idempotent. Those who wait are told `unavailable`. */
   readonly close: () => void
 }
+
+/**
+ * Routes that others hold copies of: what the primary of workers needs beside. Listeners are called
+ * synchronously while a change is applied, and everything that changes together (a redirect of
+ * thousands of tables) is told within one turn of the event loop: whoever passes it on and gathers
+ * until the turn ends (`timers.soon`) passes it on whole.
+ */
+export interface SharedRoutes extends Routes {
+  /** Every settled answer when it changes, the first one too, and evictions. Returns the stop. */
+  readonly onChange: (listener: RouteListener) => () => void
+  /** What is in memory, the longest unused first: for a copy that begins. */
+  readonly known: () => Iterable<{ readonly table: string; readonly lookup: Lookup }>
+  /** Copies used these tables: they count as used here. */
+  readonly touch: (tables: Iterable<string>) => void
+  /**
+   * Resolves when every watch event received so far was read again and applied. Not while the
+   * session is lost, and not before the entries of a new session are confirmed.
+   */
+  readonly settled: () => Promise<void>
+}
+
+export type RouteListener = (table: string, change: Lookup | 'forgotten') => void

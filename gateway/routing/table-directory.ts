@@ -7,20 +7,17 @@
  * An entry's life: `loading` (somebody waits) → `route`, `missing` or `invalid`, and from there only
  * to another of these three; while it is read again the old answer stays.
  */
-import {
-  type Coordinator,
-  CoordinatorError,
-  type NodeStat,
-  type WatchEvent,
-} from '../../cluster/coordinator/coordinator.ts'
+import type { Coordinator, NodeStat } from '../../cluster/coordinator/coordinator.ts'
 import type { Log, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import { DeletionGuard } from './deletion-guard.ts'
+import { EntryReader } from './entry-reader.ts'
 import { Lru } from './lru.ts'
-import { MappingReader } from './mapping-reader.ts'
 import { canonicalMetas, isTableName, parseMapping } from './mapping.ts'
 import type { DirectoryMetrics } from '../metrics.ts'
-import type { Routes } from './routes.ts'
+import type { RouteListener, SharedRoutes } from './routes.ts'
+import { SERVE } from './staleness.ts'
 import { type Entry, type Lookup, newEntry, tellAll } from './table-entry.ts'
+import { Verification } from './verification.ts'
 
 export interface DirectoryOptions {
   /** Path of the mapping nodes' parent, such as `/metaproxy/tables`. */
@@ -36,12 +33,9 @@ export interface DirectoryOptions {
 const MISSING: Lookup = { kind: 'missing' }
 const INVALID: Lookup = { kind: 'invalid' }
 const UNAVAILABLE: Lookup = { kind: 'unavailable' }
-/** Re-reads after a reconnect or expiry, in flight at once. */
-const REARMS_MAX = 64
 const LOADING_MAX = 20_000
-const RETRY_MS = 1000
 
-export class TableDirectory implements Routes {
+export class TableDirectory implements SharedRoutes {
   readonly #runtime: Runtime
   readonly #log: Log
   readonly #coordinator: Coordinator
@@ -49,20 +43,17 @@ export class TableDirectory implements Routes {
   readonly #metrics: DirectoryMetrics
   readonly #routes: Lru<Entry>
   readonly #negatives: Lru<Entry>
-  readonly #reader: MappingReader
+  readonly #reader: EntryReader
+  readonly #verification: Verification
   readonly #loading = new Map<string, Entry>()
-  /** Waiting for a read that sets their watch again. */
-  readonly #rearm = new Set<Entry>()
-  readonly #rearming = new Set<Entry>()
+  readonly #listeners = new Set<RouteListener>()
   readonly #deletions: DeletionGuard<Entry>
   readonly #metasOfCluster = new Map<string, string>()
   #epoch = 0
-  #leftoverWatches = 0
   #disconnectedAtMs: number | undefined
   #sessionEpoch = 0
   #closed = false
   #giveUpTimer: Timer | undefined
-  #reconcileTimer: Timer | undefined
   readonly #stopListening: () => void
 
   constructor(
@@ -75,8 +66,18 @@ export class TableDirectory implements Routes {
     this.#log = runtime.log.child({ part: 'directory' })
     this.#coordinator = coordinator
     this.#metrics = metrics
-    this.#reader = new MappingReader(coordinator, metrics.zooKeeperReads)
     this.#options = options
+    this.#reader = new EntryReader(runtime, coordinator, metrics, {
+      onValue: (entry, data, stat) => this.#onValue(entry, data, stat),
+      onAbsent: (entry) => this.#onAbsent(entry),
+      onFailure: (entry) => this.#onFailure(entry),
+    })
+    this.#verification = new Verification(runtime, coordinator, metrics, {
+      intervalMs: options.reconcileIntervalMs,
+      entries: () => this.#entriesNewestFirst(),
+      isHandled: (entry) => this.#deletions.has(entry),
+      read: (entry) => this.#reader.read(entry),
+    })
     const evicted = (_table: string, entry: Entry): void => this.#forget(entry)
     this.#routes = new Lru(options.routesMax, evicted)
     this.#negatives = new Lru(options.negativesMax, evicted)
@@ -90,7 +91,6 @@ export class TableDirectory implements Routes {
     this.#sessionEpoch = coordinator.sessionEpoch()
     if (coordinator.state() !== 'connected') this.#disconnectedAtMs = runtime.clock.monotonicMs()
     this.#stopListening = coordinator.onState(() => this.#onState())
-    this.#scheduleReconcile()
   }
 
   /** Rises with every change of a route. */
@@ -108,7 +108,7 @@ export class TableDirectory implements Routes {
 
   /** Watches set in ZooKeeper for entries that were evicted since; the client cannot take them back. */
   get leftoverWatches(): number {
-    return this.#leftoverWatches
+    return this.#reader.leftoverWatches
   }
 
   /** Milliseconds since the routes were last known to be current; 0 while connected. */
@@ -128,7 +128,7 @@ export class TableDirectory implements Routes {
     if (entry !== undefined) return entry.answer
     const negative = this.#negatives.get(table)
     if (negative === undefined) return isTableName(table) ? undefined : MISSING
-    if (this.#runtime.clock.monotonicMs() >= negative.negativeUntilMs) void this.#confirm(negative)
+    if (this.#runtime.clock.monotonicMs() >= negative.negativeUntilMs) this.#refresh(negative)
     return negative.answer
   }
 
@@ -150,7 +150,7 @@ export class TableDirectory implements Routes {
       entry = newEntry(table, `${this.#options.root}/${table}`)
       this.#loading.set(table, entry)
       entry.waiting.push({ tell, giveUpAtMs })
-      this.#read(entry)
+      this.#reader.read(entry)
     } else {
       this.#metrics.coalescedLookups.add()
       entry.waiting.push({ tell, giveUpAtMs })
@@ -161,18 +161,40 @@ export class TableDirectory implements Routes {
     )
   }
 
+  onChange(listener: RouteListener): () => void {
+    const entry: RouteListener = (table, change) => listener(table, change)
+    this.#listeners.add(entry)
+    return () => this.#listeners.delete(entry)
+  }
+
+  *known(): Generator<{ readonly table: string; readonly lookup: Lookup }> {
+    for (const entries of [this.#negatives, this.#routes])
+      for (const { table, answer } of entries.values())
+        if (answer !== undefined) yield { table, lookup: answer }
+  }
+
+  touch(tables: Iterable<string>): void {
+    for (const table of tables)
+      if (this.#routes.get(table) === undefined) this.#negatives.get(table)
+  }
+
+  async settled(): Promise<void> {
+    await this.#reader.settled()
+    await this.#deletions.judged()
+  }
+
   /** Idempotent. Those who wait are told `unavailable`. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
     this.#stopListening()
     this.#giveUpTimer?.cancel()
-    this.#reconcileTimer?.cancel()
+    this.#verification.close()
     this.#deletions.close()
     for (const entry of this.#loading.values()) tellAll(entry, UNAVAILABLE)
     this.#loading.clear()
     this.#reader.close()
-    this.#rearm.clear()
+    this.#listeners.clear()
   }
 
   #giveUp(): void {
@@ -189,58 +211,16 @@ export class TableDirectory implements Routes {
       this.#giveUpTimer = this.#runtime.timers.after(nextMs - nowMs, () => this.#giveUp())
   }
 
-  /** Starts a read with a watch, or remembers to. */
-  #read(entry: Entry): void {
-    if (this.#closed || entry.evicted) return
-    if (entry.isReading) {
-      entry.again = true
-      return
-    }
-    void this.#readNow(entry)
+  /** A negative entry that is old, in case its watch was lost. */
+  #refresh(negative: Entry): void {
+    negative.negativeUntilMs = this.#runtime.clock.monotonicMs() + this.#options.negativeTtlMs
+    void this.#verification.confirm(negative)
   }
 
-  async #readNow(entry: Entry): Promise<void> {
-    entry.isReading = true
-    entry.again = false
-    entry.armed = false
-    const number = ++entry.reading
-    try {
-      const node = await this.#reader.read(entry.path, (event) => {
-        if (entry.evicted) this.#leftoverWatches--
-        else if (entry.reading === number) this.#onWatch(entry, event)
-      })
-      entry.armed = true
-      this.#metrics.tableRead(entry.table, node !== undefined)
-      if (node === undefined) this.#onAbsent(entry)
-      else this.#onValue(entry, node.data, node.stat)
-    } catch (error) {
-      this.#onReadFailure(entry, error)
-    } finally {
-      entry.isReading = false
-      this.#rearming.delete(entry)
-      if (entry.evicted && entry.armed) this.#leftoverWatches++
-      if (entry.again) this.#read(entry)
-      this.#pumpRearm()
-    }
-  }
-
-  #onWatch(entry: Entry, event: WatchEvent): void {
-    entry.armed = false
-    // After a session loss the next session reads everything again.
-    if (event.type !== 'session-lost') this.#read(entry)
-  }
-
-  #onReadFailure(entry: Entry, error: unknown): void {
-    const code = error instanceof CoordinatorError ? error.code : String(error)
-    this.#log.debug('mapping not read', { table: entry.table, code })
-    if (entry.answer === undefined) {
-      this.#loading.delete(entry.table)
-      tellAll(entry, UNAVAILABLE)
-      return
-    }
-    // The answer stays; a lost session or connection reads everything again when it is back.
-    if (this.#coordinator.state() === 'connected' && !this.#closed)
-      this.#runtime.timers.after(RETRY_MS, () => this.#read(entry))
+  #onFailure(entry: Entry): void {
+    if (entry.answer !== undefined) return
+    this.#loading.delete(entry.table)
+    tellAll(entry, UNAVAILABLE)
   }
 
   #onValue(entry: Entry, data: Buffer, stat: NodeStat): void {
@@ -261,7 +241,10 @@ export class TableDirectory implements Routes {
     const old = entry.answer
     if (old?.kind === 'route' && old.route.cluster === cluster && old.route.group === group) return
     this.#warnOfDrift(entry.table, cluster, group)
-    this.#settle(entry, { kind: 'route', route: { table: entry.table, cluster, metas, group } })
+    this.#settle(entry, {
+      kind: 'route',
+      route: { table: entry.table, cluster, metas, group, stale: SERVE },
+    })
   }
 
   /** Two nodes that give one cluster different metas (R-6): each table still uses its own. */
@@ -307,16 +290,16 @@ export class TableDirectory implements Routes {
       this.#epoch++
       if (!isFirst && answer.kind === 'route')
         this.#log.info('mapping changed', { table, cluster: answer.route.cluster })
+      for (const listener of this.#listeners) listener(table, answer)
     }
     tellAll(entry, answer)
   }
 
   #forget(entry: Entry): void {
-    entry.evicted = true
-    if (entry.armed) this.#leftoverWatches++
+    this.#reader.forget(entry)
     this.#metrics.invalid.set(entry.table, false)
     this.#deletions.clear(entry)
-    this.#rearm.delete(entry)
+    for (const listener of this.#listeners) listener(entry.table, 'forgotten')
   }
 
   #onState(): void {
@@ -329,66 +312,14 @@ export class TableDirectory implements Routes {
     const isNewSession = this.#coordinator.sessionEpoch() !== this.#sessionEpoch
     this.#sessionEpoch = this.#coordinator.sessionEpoch()
     this.#disconnectedAtMs = undefined
-    for (const entry of this.#entriesNewestFirst()) {
-      // A watch dies with its session (R-22); a read that failed may have left none either.
-      if (isNewSession) entry.armed = false
-      if (!entry.armed) this.#rearm.add(entry)
-    }
-    this.#pumpRearm()
-    if (!isNewSession) void this.#confirmAll()
+    const entries = this.#entriesNewestFirst()
+    // A watch dies with its session (R-22); a read that failed may have left none either.
+    if (isNewSession) for (const entry of entries) entry.armed = false
+    this.#reader.rearm(entries.filter((entry) => !entry.armed))
+    if (!isNewSession) void this.#verification.confirmAll()
   }
 
   #entriesNewestFirst(): Entry[] {
     return [...this.#negatives.values(), ...this.#routes.values()].toReversed()
-  }
-
-  #pumpRearm(): void {
-    if (this.#closed || this.#coordinator.state() !== 'connected') return
-    for (const entry of this.#rearm) {
-      if (this.#rearming.size >= REARMS_MAX) return
-      this.#rearm.delete(entry)
-      if (!entry.isReading) this.#rearming.add(entry)
-      this.#read(entry)
-    }
-  }
-
-  #scheduleReconcile(): void {
-    const intervalMs =
-      this.#options.reconcileIntervalMs * (0.8 + 0.4 * this.#runtime.random.float())
-    this.#reconcileTimer = this.#runtime.timers.after(intervalMs, () => {
-      void this.#confirmAll().finally(() => {
-        if (!this.#closed) this.#scheduleReconcile()
-      })
-    })
-  }
-
-  /** Every cached entry, one after the other: trust but verify (R-21, R-24). */
-  async #confirmAll(): Promise<void> {
-    const sessionEpoch = this.#sessionEpoch
-    for (const entry of this.#entriesNewestFirst()) {
-      if (this.#closed || sessionEpoch !== this.#coordinator.sessionEpoch()) return
-      if (this.#coordinator.state() !== 'connected') return
-      await this.#confirm(entry)
-    }
-  }
-
-  /** Compares an entry with its node, without a further watch; reads it when they differ. */
-  async #confirm(entry: Entry): Promise<void> {
-    if (this.#closed || entry.evicted || entry.isReading) return
-    entry.negativeUntilMs = this.#runtime.clock.monotonicMs() + this.#options.negativeTtlMs
-    const { reading } = entry
-    let stat: NodeStat | undefined
-    try {
-      this.#metrics.zooKeeperReads.add()
-      stat = await this.#coordinator.exists(entry.path)
-    } catch {
-      return
-    }
-    const known = entry.answer?.kind === 'missing' ? undefined : entry.modifiedZxid
-    // When a watch event came in the meantime, a read is on its way.
-    const isHandled = entry.reading !== reading || entry.isReading || this.#deletions.has(entry)
-    if (stat?.modifiedZxid === known || isHandled) return
-    this.#metrics.missedWatches.add()
-    this.#read(entry)
   }
 }

@@ -3,13 +3,21 @@
  * node, and who waits for the first answer. Data only; the rules are in `table-directory.ts`.
  */
 
-/** Immutable; a changed mapping is a new object. */
+import type { StalePolicy } from './staleness.ts'
+
+/** Immutable; a changed mapping is a new object. Goes to workers as JSON. */
 export interface Route {
   readonly table: string
+  /** The cluster in force: the mapping's, or the one that a redirect leads to. */
   readonly cluster: string
   readonly metas: readonly string[]
   /** Equal for equal sets of metas. */
   readonly group: string
+  /** How long it may be used while nobody can confirm it. */
+  readonly stale: StalePolicy
+  /** With a redirect in force (DR-30): the cluster that the mapping itself names, and the plan. */
+  readonly mappedCluster?: string | undefined
+  readonly plan?: string | undefined
 }
 
 export type Lookup =
@@ -18,7 +26,7 @@ export type Lookup =
   | { readonly kind: 'missing' }
   /** The node never had a valid value. */
   | { readonly kind: 'invalid' }
-  /** Nothing cached and no answer from ZooKeeper. */
+  /** Nothing cached and no answer from ZooKeeper, or too old for the table's staleness policy. */
   | { readonly kind: 'unavailable' }
 
 export interface Entry {
