@@ -1,0 +1,56 @@
+/**
+ * What the requests of all resources have in common: preconditions, dry run, reason, idempotency
+ * (gateway.md 14, H-1 and H-2), and the age of what is answered from memory.
+ */
+import { type Static, Type } from 'typebox'
+
+/**
+ * How old the answer is. `live`: watched, changes arrive within milliseconds; `stale`: ZooKeeper
+ * does not answer, this is what was there `ageMs` ago; `loading`: not everything was read yet.
+ */
+export const Freshness = Type.Object(
+  {
+    state: Type.Union([Type.Literal('live'), Type.Literal('stale'), Type.Literal('loading')]),
+    ageMs: Type.Integer({ minimum: 0 }),
+  },
+  { title: 'Freshness' },
+)
+export type Freshness = Static<typeof Freshness>
+
+/**
+ * Of every call that changes something. `if-match` has the ETag that the author saw (`*`: whatever
+ * is there); `if-none-match: *` creates.
+ */
+export const ChangeHeaders = Type.Object({
+  'if-match': Type.Optional(Type.String({ maxLength: 1000 })),
+  'if-none-match': Type.Optional(Type.String({ maxLength: 1000 })),
+  /** The same key within 24 hours gives the first answer again, at any gateway. */
+  'idempotency-key': Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
+  /** Percent-encoded UTF-8, up to 1000 characters. */
+  'x-change-reason': Type.Optional(Type.String({ maxLength: 9000 })),
+  /** `ui`, `cli` or `api` (what it is without this header); for the audit only. */
+  'x-change-source': Type.Optional(Type.String({ maxLength: 20 })),
+})
+export type ChangeHeaders = Static<typeof ChangeHeaders>
+
+/** `?dry_run=true`: every check, no effect. */
+export const DryRunQuery = Type.Object(
+  { dry_run: Type.Optional(Type.Boolean({ description: 'Check everything, change nothing' })) },
+  { additionalProperties: false },
+)
+export type DryRunQuery = Static<typeof DryRunQuery>
+
+export const NameParams = Type.Object({ name: Type.String({ minLength: 1, maxLength: 255 }) })
+
+/** `error` forbids the change, `warning` does not. */
+export const Check = Type.Object(
+  {
+    /** name, metas-reachable, leader, table-exists, table-available, same-metas, frozen, … */
+    id: Type.String(),
+    level: Type.Union([Type.Literal('ok'), Type.Literal('warning'), Type.Literal('error')]),
+    message: Type.String(),
+    field: Type.Optional(Type.String()),
+  },
+  { title: 'Check' },
+)
+export type Check = Static<typeof Check>
