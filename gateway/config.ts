@@ -4,7 +4,9 @@ import {
   choice,
   duration,
   integer,
+  list,
   optional,
+  secret,
   section,
   size,
   text,
@@ -20,6 +22,12 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
   http: section('Admin API, health and metrics', {
     host: text({ about: 'Address to listen on', default: '127.0.0.1', ...host }),
     port: integer({ about: 'Port', default: 34680, min: 0, max: 65535 }),
+  }),
+  health: section('Health and metrics alone, for probes and Prometheus; no API', {
+    host: text({ about: 'Address to listen on', default: '0.0.0.0', ...host }),
+    port: optional(
+      integer({ about: 'Port; without one there is no such listener', min: 0, max: 65535 }),
+    ),
   }),
   zookeeper: section('Where the mapping is', {
     servers: text({
@@ -41,7 +49,19 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       max: 60_000,
     }),
     user: optional(text({ about: 'User of the digest authentication' })),
-    password: optional(text({ about: 'Password of the digest authentication' })),
+    password: optional(secret({ about: 'Password of the digest authentication' })),
+    control: section('Who writes: mappings and the control tree; without it the user above', {
+      user: optional(text({ about: 'User of the digest authentication' })),
+      password: optional(secret({ about: 'Password of the digest authentication' })),
+    }),
+    acl: optional(
+      choice({
+        about:
+          'Who may change nodes made here: open (anyone) or creator (the writing user; the reading ' +
+          'one reads). Left out: creator when there is a user, else open with a warning',
+        of: ['open', 'creator'],
+      }),
+    ),
   }),
   routing: section('Table → cluster', {
     cache: integer({
@@ -174,6 +194,18 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       about: 'Lines below this level are left out',
       of: ['debug', 'info', 'warn', 'error', 'silent'],
       default: 'info',
+    }),
+  }),
+  metric: section('Metrics', {
+    tags: list({
+      about: 'Labels NAME=VALUE that every series gets',
+      of: text({
+        about: 'One label',
+        pattern: /^(?!__|worker=|le=)[A-Za-z_][A-Za-z0-9_]*=[^=]{1,200}$/,
+        expected: 'NAME=VALUE (the names worker and le are taken)',
+      }),
+      maxItems: 16,
+      default: [],
     }),
   }),
 })

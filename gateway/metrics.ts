@@ -3,7 +3,7 @@
  * `gateway_`. Labels are bounded: a table's name becomes one only when it is mapped, and only up to
  * a limit (O-1).
  */
-import type { MetricCounter, MetricHistogram, Metrics } from '../cluster/runtime/metrics.ts'
+import type { Labels, MetricCounter, MetricHistogram, Metrics } from '../cluster/runtime/metrics.ts'
 
 export interface DirectoryMetrics {
   readonly coalescedLookups: MetricCounter
@@ -57,6 +57,11 @@ export interface GatewayMetrics {
 const TABLE_SERIES_MAX = 500
 const INVALID_SERIES_MAX = 500
 const durationBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8]
+
+/** `metric.tags` as labels of every series. */
+export function tagLabels(tags: readonly string[]): Labels {
+  return Object.fromEntries(tags.map((tag) => tag.split('=')))
+}
 
 export function gatewayMetrics(metrics: Metrics): GatewayMetrics {
   return {

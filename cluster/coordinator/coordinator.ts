@@ -10,6 +10,8 @@
  * who must know whether a create happened reads back.
  */
 
+import type { AccessRule } from './tree.ts'
+
 export type CoordinatorErrorCode =
   | 'no-node'
   | 'node-exists'
@@ -115,6 +117,8 @@ export interface Coordinator {
   /** With a watch it also fires on creation when the node is absent. */
   readonly exists: (path: string, watch?: Watch) => Promise<NodeStat | undefined>
   readonly children: (path: string, watch?: Watch) => Promise<readonly string[]>
+  /** Who may do what with the node. Needs the right to read it. */
+  readonly acl: (path: string) => Promise<readonly AccessRule[]>
   /** Without `version` whatever is there is replaced. */
   readonly set: (path: string, data: Buffer, version?: number) => Promise<NodeStat>
   readonly remove: (path: string, version?: number) => Promise<void>

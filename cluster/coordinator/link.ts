@@ -4,7 +4,7 @@
  * ZooKeeper library (`zookeeper-link.ts`) and memory (`memory-link.ts`).
  */
 import type { CoordinatorErrorCode, CoordinatorOperation, NodeStat } from './coordinator.ts'
-import type { TreeEvent } from './tree.ts'
+import type { AccessRule, TreeEvent } from './tree.ts'
 import type { WatchedPaths } from './watches.ts'
 
 export type LinkRequest =
@@ -18,6 +18,7 @@ export type LinkRequest =
   | { readonly type: 'get'; readonly path: string; readonly watch: boolean }
   | { readonly type: 'exists'; readonly path: string; readonly watch: boolean }
   | { readonly type: 'children'; readonly path: string; readonly watch: boolean }
+  | { readonly type: 'acl'; readonly path: string }
   /** `version` -1 matches every version. */
   | {
       readonly type: 'set'
@@ -40,6 +41,7 @@ export interface LinkReply {
   readonly data?: Buffer
   readonly stat?: NodeStat
   readonly children?: readonly string[]
+  readonly access?: readonly AccessRule[]
 }
 
 /** None of these is called from inside the call that opens the link. */

@@ -227,6 +227,10 @@ export class MemoryCoordination {
         if (request.watch) this.#watches.add('child', request.path, port)
         return { code: 'ok', children: [...node.children], stat: statOf(node) }
       }
+      case 'acl': {
+        const node = this.#tree.node(request.path)
+        return node === undefined ? { code: 'no-node' } : { code: 'ok', access: node.access }
+      }
       case 'create':
       case 'set':
       case 'remove':

@@ -25,7 +25,7 @@ import type { Link, LinkHandlers, LinkReply, LinkRequest } from './link.ts'
 import { ClientWatches } from './client-watches.ts'
 import type { Pending } from './pending-queue.ts'
 import { PendingQueue, settle } from './pending-queue.ts'
-import { isPath } from './tree.ts'
+import { type AccessRule, isPath } from './tree.ts'
 import type { Runtime, Timer } from '../runtime/runtime.ts'
 import { Watchdog } from './watchdog.ts'
 
@@ -151,6 +151,11 @@ export class SessionClient implements Coordinator {
       this.#watches.add('child', path, watch),
     )
     return reply.children ?? []
+  }
+
+  async acl(path: string): Promise<readonly AccessRule[]> {
+    const reply = await this.#request({ type: 'acl', path }, isPath(path) ? 0 : 'bad-arguments')
+    return reply.access ?? []
   }
 
   async set(path: string, data: Buffer, version = -1): Promise<NodeStat> {

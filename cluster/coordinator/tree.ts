@@ -7,6 +7,7 @@
  * Semantics: ZooKeeper 3.8. The counter of sequential names is the number of children that were
  * ever created below the parent; the children version shown is creations plus removals.
  */
+import { createHash } from 'node:crypto'
 import type { NodeStat } from './coordinator.ts'
 
 export type TreeErrorCode =
@@ -33,6 +34,13 @@ export type Identities = readonly { readonly scheme: string; readonly id: string
 export const openAccess: readonly AccessRule[] = [
   { permissions: Permission.ALL, scheme: 'world', id: 'anyone' },
 ]
+
+/** `user:password` → the identity that access lists hold: `user:base64(sha1(user:password))`. */
+export function digestIdentity(credentials: Buffer): { scheme: string; id: string } {
+  const user = credentials.toString('utf8').split(':')[0] ?? ''
+  const hash = createHash('sha1').update(credentials).digest('base64')
+  return { scheme: 'digest', id: `${user}:${hash}` }
+}
 
 export type TreeRequest =
   | {

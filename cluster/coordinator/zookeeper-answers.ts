@@ -3,7 +3,7 @@
  */
 import type { Stat } from 'node-zookeeper-client'
 import type { CoordinatorErrorCode, NodeStat } from './coordinator.ts'
-import type { TreeEvent } from './tree.ts'
+import type { AccessRule, TreeEvent } from './tree.ts'
 
 /** By the protocol's number; others tell nothing about nodes. */
 export const eventTypes: Readonly<Record<number, TreeEvent['type']>> = {
@@ -48,4 +48,18 @@ export function statOf(stat: Stat): NodeStat {
     childrenCount: stat.numChildren,
     dataSizeBytes: stat.dataLength,
   }
+}
+
+/** The library's own types name the fields of its access rules wrongly; what is odd is left out. */
+export function accessOf(rules: unknown): readonly AccessRule[] {
+  const field = (from: unknown, name: string): unknown =>
+    typeof from === 'object' && from !== null ? Reflect.get(from, name) : undefined
+  return (Array.isArray(rules) ? rules : []).flatMap((rule) => {
+    const permissions = field(rule, 'permission')
+    const scheme = field(field(rule, 'id'), 'scheme')
+    const id = field(field(rule, 'id'), 'id')
+    return typeof permissions === 'number' && typeof scheme === 'string' && typeof id === 'string'
+      ? [{ permissions, scheme, id }]
+      : []
+  })
 }

@@ -9,7 +9,6 @@ import {
   createClient,
   CreateMode,
   Id,
-  Permission,
   State,
   type Client,
   type Stat,
@@ -17,7 +16,8 @@ import {
 import type { CoordinatorOperation } from './coordinator.ts'
 import type { Link, LinkHandlers, LinkReply, LinkRequest } from './link.ts'
 import type { Runtime, Timer } from '../runtime/runtime.ts'
-import { codeOf, eventTypes, statOf } from './zookeeper-answers.ts'
+import type { AccessRule } from './tree.ts'
+import { accessOf, codeOf, eventTypes, statOf } from './zookeeper-answers.ts'
 import {
   AnswerFrames,
   batches,
@@ -40,7 +40,8 @@ export interface ZooKeeperLinkOptions {
   readonly sessionTimeoutMs: number
   /** `user:password` of scheme digest. */
   readonly auth: string | undefined
-  readonly creatorOnly: boolean
+  /** The access list of nodes created here. */
+  readonly access: readonly AccessRule[]
 }
 
 const backoffMsMin = 50
@@ -77,8 +78,9 @@ class ZooKeeperLink implements Link {
     this.#handlers = handlers
     this.#options = options
     this.#timeoutMs = options.sessionTimeoutMs
-    const id = options.creatorOnly ? new Id('auth', '') : new Id('world', 'anyone')
-    this.#access = [new ACL(Permission.ALL, id)]
+    this.#access = options.access.map(
+      ({ permissions, scheme, id }) => new ACL(permissions, new Id(scheme, id)),
+    )
     const hosts = options.servers.map(({ host, port }) => `${host}:${port}`).join(',')
     this.#client = createClient(hosts + options.chroot, {
       sessionTimeout: options.sessionTimeoutMs,
@@ -130,6 +132,11 @@ class ZooKeeperLink implements Link {
         else client.getChildren(request.path, done)
         return
       }
+      case 'acl':
+        client.getACL(request.path, (error, rules) =>
+          answer(error, () => ({ code: 'ok', access: accessOf(rules) })),
+        )
+        return
       case 'set':
         client.setData(request.path, request.data, request.version, (error, stat) =>
           answer(error, () => ({ code: 'ok', stat: statOf(stat) })),

@@ -17,16 +17,23 @@ import type { Coordinator } from './coordinator.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SessionClientOptions } from './session-client.ts'
 import { SessionClient } from './session-client.ts'
-import { isPath } from './tree.ts'
+import { type AccessRule, digestIdentity, isPath, openAccess, Permission } from './tree.ts'
 import { openZooKeeperLink } from './zookeeper-link.ts'
 
 export interface ZooKeeperOptions extends SessionClientOptions {
   /** `host:port,host:port/chroot`; the port may be left out (2181), the chroot too. */
   readonly servers: string
   /** Proves an identity of scheme `digest` on every connection. */
-  readonly auth?: { readonly user: string; readonly password: string }
-  /** Who may use nodes created here: anyone, or only the identity of `auth`. Default `open`. */
+  readonly auth?: Credentials
+  /** Who may change nodes created here: anyone, or only the identity of `auth`. Default `open`. */
   readonly access?: 'open' | 'creator'
+  /** With `creator`: who else may read them. Default: nobody. */
+  readonly readers?: 'anyone' | Credentials
+}
+
+export interface Credentials {
+  readonly user: string
+  readonly password: string
 }
 
 export interface ServerList {
@@ -57,8 +64,7 @@ export function parseServers(text: string): ServerList {
  */
 export function connectZooKeeper(runtime: Runtime, options: ZooKeeperOptions): Coordinator {
   const { servers, chroot } = parseServers(options.servers)
-  if (options.access === 'creator' && options.auth === undefined)
-    throw new Error('access for the creator alone needs auth')
+  const access = accessOf(options)
   return new SessionClient(runtime, options, (handlers) =>
     openZooKeeperLink(runtime, handlers, {
       servers: shuffled(servers, (limit) => runtime.random.below(limit)),
@@ -66,9 +72,27 @@ export function connectZooKeeper(runtime: Runtime, options: ZooKeeperOptions): C
       sessionTimeoutMs: options.sessionTimeoutMs,
       auth:
         options.auth === undefined ? undefined : `${options.auth.user}:${options.auth.password}`,
-      creatorOnly: options.access === 'creator',
+      access,
     }),
   )
+}
+
+/** The list that nodes created here get. */
+function accessOf({ access, auth, readers }: ZooKeeperOptions): readonly AccessRule[] {
+  if (access !== 'creator') return openAccess
+  if (auth === undefined) throw new Error('access for the creator alone needs auth')
+  // Stands for what the connection has proved.
+  const creator = { permissions: Permission.ALL, scheme: 'auth', id: '' }
+  if (readers === undefined) return [creator]
+  const permissions = Permission.READ
+  if (readers === 'anyone') return [creator, { permissions, scheme: 'world', id: 'anyone' }]
+  const isSame = readers.user === auth.user && readers.password === auth.password
+  return isSame
+    ? [creator]
+    : [
+        creator,
+        { permissions, ...digestIdentity(Buffer.from(`${readers.user}:${readers.password}`)) },
+      ]
 }
 
 function shuffled<T>(items: readonly T[], below: (limit: number) => number): T[] {

@@ -4,6 +4,7 @@
  * reported at once, each with its source, position and path; a key that the schema does not know is
  * a problem. The result is frozen and passed on explicitly; nothing else reads the environment.
  */
+import { type SecretSource, resolveSecret } from './secrets.ts'
 import { LineCounter, isMap, isScalar, parseDocument, type Document } from 'yaml'
 import {
   section,
@@ -22,6 +23,7 @@ export {
   integer,
   list,
   optional,
+  secret,
   section,
 } from './options.ts'
 export { size, text } from './options.ts'
@@ -36,10 +38,27 @@ export interface ConfigSources {
   readonly flags: Readonly<Record<string, string>>
   /** Such as METAPROXY: the variable of `rpc.port` is then METAPROXY_RPC_PORT. */
   readonly environmentPrefix: string
+  /** Recognises a file of another program and puts it in our form; undefined when it is none. */
+  readonly translate?: (root: unknown) => Translation | undefined
+}
+
+export interface Translation {
+  /** In our form. */
+  readonly root: unknown
+  /** Our path → the path in the file that it comes from, for messages. */
+  readonly cameFrom: Readonly<Record<string, string>>
+  /** What an operator should know of the translation. */
+  readonly notes: readonly string[]
 }
 
 export type LoadedConfig<T> =
-  | { readonly ok: true; readonly config: T }
+  | {
+      readonly ok: true
+      readonly config: T
+      /** Where each option's value comes from: `default`, `file:line`, `--flag`, or a variable. */
+      readonly origins: ReadonlyMap<string, string>
+      readonly notes: readonly string[]
+    }
   | { readonly ok: false; readonly problems: readonly string[] }
 
 const fileBytesMax = 1 << 20
@@ -66,32 +85,35 @@ export function loadConfig<Schema extends AnySection>(
   const file = readFile(sources, problems)
   // Of a file that cannot be read nothing can be said to be missing.
   if (problems.length > 0) return { ok: false, problems }
-  const known = new Set<string>()
-  const config = readSection(schema, '', file.root, { sources, file, problems, known })
+  const origins = new Map<string, string>()
+  const config = readSection(schema, '', file.root, { sources, file, problems, origins })
   for (const path of Object.keys(sources.flags))
-    if (!known.has(path)) problems.push(`--${path}: unknown option`)
+    if (!origins.has(path)) problems.push(`--${path}: unknown option`)
   // The type follows the schema entry by entry: `readSection` builds exactly that shape.
   return problems.length > 0
     ? { ok: false, problems }
-    : { ok: true, config: config as ConfigOf<Schema> }
+    : { ok: true, config: config as ConfigOf<Schema>, origins, notes: file.notes }
 }
 
 interface ReadFile {
   readonly root: unknown
   /** `name:line:column: path`, as far as the position is known. */
   readonly where: (path: string, part?: 'key' | 'value') => string
+  readonly notes: readonly string[]
 }
 
 interface Reading {
   readonly sources: ConfigSources
   readonly file: ReadFile
   readonly problems: string[]
-  readonly known: Set<string>
+  /** Also: every option that the schema knows. */
+  readonly origins: Map<string, string>
 }
 
 function readFile(sources: ConfigSources, problems: string[]): ReadFile {
   const name = sources.fileName ?? 'configuration'
-  const nothing: ReadFile = { root: undefined, where: (path) => `${name}: ${path}` }
+  const where = (path: string): string => `${name}: ${path}`
+  const nothing: ReadFile = { root: undefined, where, notes: [] }
   if (sources.fileText === undefined) return nothing
   if (Buffer.byteLength(sources.fileText) > fileBytesMax) {
     problems.push(`${name}: larger than ${fileBytesMax} bytes`)
@@ -108,12 +130,20 @@ function readFile(sources: ConfigSources, problems: string[]): ReadFile {
       problems.push(`${position(error.pos[0])}: not valid YAML: ${error.message}`)
     return nothing
   }
-  const where = (path: string, part: 'key' | 'value' = 'value'): string => {
+  const place = (path: string, part: 'key' | 'value' = 'value'): string => {
     const offset = offsetOf(document, path.split('.'), part)
     return `${offset === undefined ? name : position(offset)}: ${path}`
   }
   try {
-    return { root: document.toJS({ maxAliasCount: 100 }), where }
+    const root: unknown = document.toJS({ maxAliasCount: 100 })
+    const translated = sources.translate?.(root)
+    if (translated === undefined) return { root, where: place, notes: [] }
+    const { cameFrom, notes } = translated
+    return {
+      root: translated.root,
+      where: (path, part) => place(cameFrom[path] ?? path, part),
+      notes,
+    }
   } catch (cause) {
     problems.push(`${name}: not valid YAML: ${cause instanceof Error ? cause.message : ''}`)
     return nothing
@@ -176,15 +206,15 @@ function readOption(
   option: AnyEntries[string] & { readonly kind: 'option' },
   path: string,
   raw: unknown,
-  { sources, file, problems, known }: Reading,
+  { sources, file, problems, origins }: Reading,
 ): unknown {
-  known.add(path)
+  origins.set(path, 'default')
   const variable = environmentName(sources.environmentPrefix, path)
   const flagText = Object.hasOwn(sources.flags, path) ? sources.flags[path] : undefined
-  const layers = [
-    { where: () => `--${path}`, raw: flagText },
-    { where: () => variable, raw: sources.environment[variable] },
-    { where: () => file.where(path), raw: raw ?? undefined },
+  const layers: readonly { from: SecretSource; where: () => string; raw: unknown }[] = [
+    { from: 'flag', where: () => `--${path}`, raw: flagText },
+    { from: 'environment', where: () => variable, raw: sources.environment[variable] },
+    { from: 'file', where: () => file.where(path), raw: raw ?? undefined },
   ]
   const given = layers.find((layer) => layer.raw !== undefined)
   if (given === undefined) {
@@ -192,9 +222,15 @@ function readOption(
     problems.push(`${path}: missing (${option.about})`)
     return undefined
   }
-  const reading = option.read(given.raw)
-  if ('value' in reading) return reading.value
-  problems.push(`${given.where()}: ${reading.problem}`)
+  const where = given.where()
+  origins.set(path, where.replace(/(:\d+)?: .*$/s, ''))
+  const reading =
+    option.secret === true
+      ? resolveSecret(given.raw, given.from, sources.environment)
+      : { value: given.raw }
+  const read = 'value' in reading ? option.read(reading.value) : reading
+  if ('value' in read) return read.value
+  problems.push(`${where}: ${read.problem}`)
   return undefined
 }
 
@@ -217,6 +253,40 @@ export function describeConfig(schema: AnySection, path = ''): readonly string[]
         : initial.value === undefined
           ? 'optional'
           : `default ${JSON.stringify(initial.value)}`
-    return [`${under}  ${entry.about} (${shown})`]
+    const mark = entry.reloadable === true ? '; reloadable' : ''
+    return [`${under}  ${entry.about} (${shown}${mark})`]
+  })
+}
+
+/** One option as it is in force. */
+export interface EffectiveOption {
+  readonly path: string
+  /** Of a secret only whether it is set: `***`; null when not given. */
+  readonly value: unknown
+  /** `default`, `file:line`, `--flag` or the name of the variable. */
+  readonly source: string
+  readonly reloadable: boolean
+  readonly about: string
+}
+
+/** Every option with its value and where that comes from, for people; secrets masked. */
+export function effectiveConfig(
+  schema: AnySection,
+  config: unknown,
+  origins: ReadonlyMap<string, string>,
+  path = '',
+): readonly EffectiveOption[] {
+  const values = mapOf(config) ?? {}
+  return Object.entries(schema.entries).flatMap(([key, entry]) => {
+    const under = path === '' ? key : `${path}.${key}`
+    if (entry.kind === 'section') return effectiveConfig(entry, values[key], origins, under)
+    const value = values[key] ?? null
+    return {
+      path: under,
+      value: entry.secret === true && value !== null ? '***' : value,
+      source: origins.get(under) ?? 'default',
+      reloadable: entry.reloadable === true,
+      about: entry.about,
+    }
   })
 }

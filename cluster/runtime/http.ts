@@ -17,6 +17,7 @@ export type HttpRoute = (
   query: URLSearchParams,
   method: string,
   body: Buffer,
+  accept: string | undefined,
 ) => Promise<HttpAnswer>
 
 export interface HttpServer {
@@ -96,7 +97,8 @@ async function answerOf(
     if (sizeBytes > bodyBytesMax) return plain(413, `body over ${bodyBytesMax} bytes`)
     chunks.push(chunk)
   }
-  return route(new URLSearchParams(query), request.method ?? 'GET', Buffer.concat(chunks))
+  const { method = 'GET', headers } = request
+  return route(new URLSearchParams(query), method, Buffer.concat(chunks), headers.accept)
 }
 
 export function plain(status: number, text: string): HttpAnswer {

@@ -47,7 +47,10 @@ export class Metrics {
   readonly #counters = new Map<string, Map<string, CounterSeries>>()
   readonly #histograms = new Map<string, Map<string, HistogramSeries>>()
 
-  readonly contentType: string = Registry.PROMETHEUS_CONTENT_TYPE
+  /** Labels that every series gets; one of a series' own names wins. */
+  setLabels(labels: Labels): void {
+    this.#registry.setDefaultLabels(labels)
+  }
 
   /** The same name and labels give the same counter. */
   counter(name: string, help: string, labels: Labels = {}): MetricCounter {

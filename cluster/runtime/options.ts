@@ -13,6 +13,10 @@ export interface Option<T> {
   readonly about: string
   /** Absent means that the option must be given. */
   readonly initial?: { readonly value: T }
+  /** A running process takes a new value when it reads its configuration again. */
+  readonly reloadable?: true
+  /** Given by reference (`secrets.ts`), and never shown. */
+  readonly secret?: true
   /** `raw` is what YAML holds, or text from the environment or a flag. */
   readonly read: (raw: unknown) => OptionReading<T>
 }
@@ -36,13 +40,18 @@ export type ConfigOf<Schema extends AnySection> = ValuesOf<Schema['entries']>
 interface Described<T> {
   readonly about: string
   readonly default?: T
+  readonly reloadable?: true
 }
 
 function option<T>(described: Described<T>, read: (raw: unknown) => OptionReading<T>): Option<T> {
-  const { about } = described
-  return described.default === undefined
-    ? { kind: 'option', about, read }
-    : { kind: 'option', about, read, initial: { value: described.default } }
+  const { about, reloadable } = described
+  return {
+    kind: 'option',
+    about,
+    read,
+    ...(described.default === undefined ? {} : { initial: { value: described.default } }),
+    ...(reloadable === undefined ? {} : { reloadable }),
+  }
 }
 
 function found(expected: string, raw: unknown): { readonly problem: string } {
@@ -73,6 +82,22 @@ export function text(
     if (typeof value !== 'string' || value.length > maxLength) return found(expected, raw)
     return pattern !== undefined && !pattern.test(value) ? found(expected, raw) : { value }
   })
+}
+
+/** Text that nobody may see; in files and flags only a reference to it stands (`secrets.ts`). */
+export function secret(options: { readonly about: string }): Option<string> {
+  const read = text({ about: options.about }).read
+  return {
+    kind: 'option',
+    about: `${options.about}; file:PATH or env:NAME`,
+    read: (raw) => {
+      const reading = read(raw)
+      return 'value' in reading && reading.value !== ''
+        ? reading
+        : { problem: 'expected text, found nothing or something else (not shown)' }
+    },
+    secret: true,
+  }
 }
 
 function numberOf(raw: unknown): number | undefined {

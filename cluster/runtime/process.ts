@@ -4,11 +4,20 @@
  * configuration). What the server does is the caller's `start`.
  */
 import { readFileSync } from 'node:fs'
-import { describeConfig, loadConfig, type AnySection, type ConfigOf } from './config.ts'
+import {
+  describeConfig,
+  effectiveConfig,
+  loadConfig,
+  type AnySection,
+  type ConfigOf,
+  type EffectiveOption,
+  type Translation,
+} from './config.ts'
 import { plain, serveHttp, type HttpRoute, type HttpServer } from './http.ts'
 import { createLog, type LogLevel } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { nodeRuntime } from './node.ts'
+import { metricsPage } from './open-metrics.ts'
 import type { Log, Runtime } from './runtime.ts'
 import { systemError } from './system-error.ts'
 
@@ -29,6 +38,8 @@ export interface ServerProcess<Schema extends AnySection> {
   /** Such as `meta`: the log's name and the word in messages. */
   readonly name: string
   readonly schema: Schema
+  /** Takes configuration files of another program (`ConfigSources.translate`). */
+  readonly translate?: (root: unknown) => Translation | undefined
   /** The words of the command line behind the command. */
   readonly words: readonly string[]
   /** Where the health server listens; undefined for none. */
@@ -43,6 +54,8 @@ export interface ServerProcess<Schema extends AnySection> {
 
 export interface ServerContext<Config> {
   readonly config: Config
+  /** The same for people: every option with its source, secrets masked. */
+  readonly effective: readonly EffectiveOption[]
   readonly runtime: Runtime
   readonly metrics: Metrics
   readonly log: Log
@@ -102,9 +115,9 @@ export async function runServer<Schema extends AnySection>(
     process.stdout.write(`${describeConfig(server.schema).join('\n')}\n`)
     return 0
   }
-  const config = configOf(server.schema, flags)
-  const problems = 'problems' in config ? config.problems : server.problems?.(config.config)
-  if ('problems' in config || (problems !== undefined && problems.length > 0)) {
+  const loaded = configOf(server, flags)
+  const problems = 'problems' in loaded ? loaded.problems : server.problems?.(loaded.config)
+  if ('problems' in loaded || (problems !== undefined && problems.length > 0)) {
     for (const problem of problems ?? []) say(`metaproxy ${server.name}: ${problem}`)
     return 2
   }
@@ -112,13 +125,19 @@ export async function runServer<Schema extends AnySection>(
     process.stdout.write('configuration is valid\n')
     return 0
   }
-  return serve(server, config.config)
+  return serve(server, loaded)
+}
+
+interface Loaded<Config> {
+  readonly config: Config
+  readonly effective: readonly EffectiveOption[]
+  readonly notes: readonly string[]
 }
 
 function configOf<Schema extends AnySection>(
-  schema: Schema,
+  { schema, translate }: Pick<ServerProcess<Schema>, 'schema' | 'translate'>,
   { file, flags }: ServerFlags,
-): { readonly config: ConfigOf<Schema> } | { readonly problems: readonly string[] } {
+): Loaded<ConfigOf<Schema>> | { readonly problems: readonly string[] } {
   let fileText: string | undefined
   if (file !== undefined)
     try {
@@ -132,13 +151,16 @@ function configOf<Schema extends AnySection>(
     environment: process.env,
     environmentPrefix: 'METAPROXY',
     flags,
+    ...(translate === undefined ? {} : { translate }),
   })
-  return loaded.ok ? { config: loaded.config } : { problems: loaded.problems }
+  if (!loaded.ok) return { problems: loaded.problems }
+  const { config, origins, notes } = loaded
+  return { config, effective: effectiveConfig(schema, config, origins), notes }
 }
 
 async function serve<Schema extends AnySection>(
   server: ServerProcess<Schema>,
-  config: ConfigOf<Schema>,
+  { config, effective, notes }: Loaded<ConfigOf<Schema>>,
 ): Promise<number> {
   const log = createLog({ level: server.logLevel?.(config) ?? 'info', name: server.name })
   const dieOf = (message: string) => (error: unknown) => {
@@ -148,13 +170,20 @@ async function serve<Schema extends AnySection>(
   process.on('uncaughtException', dieOf('uncaught exception'))
   process.on('unhandledRejection', dieOf('unhandled rejection'))
   const stop = stopSignal(log)
+  for (const note of notes) log.warn('configuration', { note })
   const metrics = new Metrics()
   metrics.collectProcess()
   let health: HttpServer | undefined
   let running: RunningServer
   const state = { draining: false }
   try {
-    running = await server.start({ config, runtime: nodeRuntime({ log }), metrics, log })
+    running = await server.start({
+      config,
+      effective,
+      runtime: nodeRuntime({ log }),
+      metrics,
+      log,
+    })
     const at = server.health(config)
     if (at !== undefined)
       health = await serveHttp({ ...at, routes: healthRoutes(running, metrics, state) })
@@ -238,10 +267,9 @@ function healthRoutes(
       const degraded = running.degradedReasons?.() ?? []
       return plain(200, degraded.length === 0 ? 'ready' : `degraded: ${degraded.join('; ')}`)
     },
-    '/metrics': async () => ({
+    '/metrics': async (_query, _method, _body, accept) => ({
       status: 200,
-      contentType: metrics.contentType,
-      body: await metrics.text(),
+      ...metricsPage(await metrics.text(), accept),
     }),
     ...running.routes,
   }

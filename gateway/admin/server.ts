@@ -7,9 +7,11 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
+import type { EffectiveOption } from '../../cluster/runtime/config.ts'
 import type { Clock, Log } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
+import type { HealthPages } from '../health.ts'
 import { ApiError, sendProblem } from './problem.ts'
 import { tableRoutes } from './routes.ts'
 import { TableNodes } from './tables.ts'
@@ -26,15 +28,13 @@ export interface AdminParts {
   readonly clock: Clock
   /** The caller's; not closed here. */
   readonly coordinator: Coordinator
-  readonly health: {
-    readonly unreadyReason: () => string | undefined
-    readonly degradedReasons: () => readonly string[]
-  }
-  readonly metricsText: () => Promise<string>
+  /** Health and metrics, which answer everybody who reaches the port. */
+  readonly pages: HealthPages
+  /** For `GET /config`. */
+  readonly effective: readonly EffectiveOption[]
 }
 
 const BODY_BYTES_MAX = 256 * 1024
-const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
 export type AdminApp = ReturnType<typeof createApp>
 
@@ -60,13 +60,14 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, new ApiError('not-found', `no such page: ${request.method} ${request.url}`)),
   )
-  healthRoutes(app, parts)
+  healthRoutes(app, parts.pages)
   const nodes = new TableNodes(parts.coordinator, {
     root: config.zookeeper.root,
     writeForm: config.routing.writeForm,
   })
   await app.register(async (api) => {
     api.addHook('onRequest', async (request) => refuseStrangers(request))
+    api.get('/config', () => ({ options: parts.effective }))
     tableRoutes(api.withTypeProvider<TypeBoxTypeProvider>(), nodes)
   })
   const { host, port: wanted } = config.http
@@ -83,21 +84,13 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   }
 }
 
-function healthRoutes(
-  app: Pick<FastifyInstance, 'get'>,
-  { health, metricsText }: AdminParts,
-): void {
-  app.get('/healthz', (_request, reply) => reply.type('text/plain').send('ok\n'))
-  app.get('/readyz', (_request, reply) => {
-    const unready = health.unreadyReason()
-    const degraded = health.degradedReasons()
-    const body = unready ?? (degraded.length === 0 ? 'ready' : `degraded: ${degraded.join('; ')}`)
-    return reply
-      .code(unready === undefined ? 200 : 503)
-      .type('text/plain')
-      .send(`${body}\n`)
-  })
-  app.get('/metrics', async (_request, reply) => reply.type(METRICS_TYPE).send(await metricsText()))
+function healthRoutes(app: Pick<FastifyInstance, 'get'>, pages: HealthPages): void {
+  for (const [path, page] of Object.entries(pages))
+    app.get(path, async (request, reply) => {
+      const { accept } = request.headers
+      const answer = await page(new URLSearchParams(), request.method, Buffer.alloc(0), accept)
+      return reply.code(answer.status).type(answer.contentType).send(answer.body)
+    })
 }
 
 function refuseStrangers(request: FastifyRequest): void {

@@ -8,13 +8,8 @@ import cluster, { type Worker } from 'node:cluster'
 import { availableParallelism } from 'node:os'
 import type { MetricCounter, Metrics } from '../../cluster/runtime/metrics.ts'
 import type { Log, Runtime, Timers } from '../../cluster/runtime/runtime.ts'
+import type { Health } from '../health.ts'
 import { mergeMetricTexts } from './metric-texts.ts'
-
-/** What the health pages need to know. */
-export interface Health {
-  readonly unreadyReason: () => string | undefined
-  readonly degradedReasons: () => readonly string[]
-}
 
 export interface Workers extends Health {
   /** All workers' metrics and the primary's own as one text. */

@@ -26,6 +26,7 @@ interface ConnectOptions {
   readonly chroot?: string
   readonly auth?: { readonly user: string; readonly password: string }
   readonly access?: 'open' | 'creator'
+  readonly readers?: 'anyone' | { readonly user: string; readonly password: string }
   /** Through the network that `cut`, `restore` and `reset` act on. */
   readonly faulty?: boolean
 }
@@ -214,6 +215,12 @@ async function dataClaims({ connect, claim }: Context): Promise<void> {
     await zk.remove(`${path}/b`, 0)
     await zk.remove(path)
     t.equal(await zk.exists(path), undefined)
+  })
+
+  await claim('a node that nobody closed is open, and acl says so', async (t, zk, root) => {
+    t.same(await zk.acl(root), [{ permissions: 31, scheme: 'world', id: 'anyone' }])
+    t.equal(await codeOf(zk.acl(`${root}/none`)), 'no-node')
+    t.equal(await codeOf(zk.acl('a//b')), 'bad-arguments')
   })
 
   await claim('each refusal has its code', async (t, zk, root) => {
@@ -622,6 +629,34 @@ async function zooKeeperClaims({ harness, connect, claim }: Context): Promise<vo
       })
     }
   })
+
+  await claim(
+    'readers of a creator read and do not write; acl says who may',
+    async (t, zk, root) => {
+      const auth = { user: 'writer', password: 'secret' }
+      const reader = { user: 'reader', password: 'other' }
+      const owner = connect({ auth, access: 'creator', readers: reader })
+      await owner.create(`${root}/mapping`, text('1'))
+      const { all, read } = { all: 31, read: 1 }
+      const shown = [
+        { permissions: all, scheme: 'digest', id: /^writer:/ },
+        { permissions: read, scheme: 'digest', id: /^reader:/ },
+      ]
+      t.match(await owner.acl(`${root}/mapping`), shown)
+      const friend = connect({ auth: reader })
+      t.equal((await friend.get(`${root}/mapping`)).data.toString(), '1')
+      t.match(await friend.acl(`${root}/mapping`), shown)
+      t.equal(await codeOf(friend.set(`${root}/mapping`, text('2'))), 'no-auth')
+      t.equal(await codeOf(zk.get(`${root}/mapping`)), 'no-auth')
+      t.equal(await codeOf(zk.acl(`${root}/mapping`)), 'no-auth')
+      const shared = connect({ auth, access: 'creator', readers: 'anyone' })
+      await shared.multi([{ type: 'create', path: `${root}/public`, data: text('2') }])
+      t.equal((await zk.get(`${root}/public`)).data.toString(), '2')
+      t.equal(await codeOf(zk.remove(`${root}/public`)), 'ok', 'deleting is a right on the parent')
+      await shared.create(`${root}/public`, text('3'))
+      t.equal(await codeOf(zk.set(`${root}/public`, text('4'))), 'no-auth')
+    },
+  )
 
   await claim('more watches than one packet holds are set again', async (t, zk, root) => {
     const victim = connect({ faulty: true, maxPending: 10_000, operationTimeoutMs: 20_000 })

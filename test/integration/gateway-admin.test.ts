@@ -3,6 +3,7 @@ import { request as httpRequest } from 'node:http'
 import t from 'tap'
 import type { Problem, Table, TableList } from '../../gateway/admin/api.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
+import { healthPages } from '../../gateway/health.ts'
 import { type GatewayWorld, root, startWorld, testConfig, until } from '../support/gateway-world.ts'
 
 // Far above what it takes: machines that build and test at once are slow.
@@ -37,8 +38,8 @@ async function start(
     log: runtime.log,
     clock: runtime.clock,
     coordinator,
-    health: gateway,
-    metricsText: () => metrics.text(),
+    pages: healthPages(gateway, () => metrics.text()),
+    effective: [],
   })
   t.teardown(async () => {
     await admin.close()

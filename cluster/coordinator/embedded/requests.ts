@@ -2,7 +2,6 @@
  * What each request of a client does to the state of the embedded server, and its answer. One
  * request after the other, so answers leave a connection in the order of its requests.
  */
-import { createHash } from 'node:crypto'
 import type { AccessRule, TransactionOutcome, TreeEvent, TreeRequest } from '../tree.ts'
 import { allows, Permission } from '../tree.ts'
 import type { Connection } from './connection.ts'
@@ -239,11 +238,4 @@ function resolveAccess(
 
 function withoutSecret(rule: AccessRule): AccessRule {
   return rule.scheme === 'digest' ? { ...rule, id: rule.id.replace(/:.*$/, ':x') } : rule
-}
-
-/** `user:password` → the identity that access lists hold: `user:base64(sha1(user:password))`. */
-export function digestIdentity(credentials: Buffer): { scheme: string; id: string } {
-  const user = credentials.toString('utf8').split(':')[0] ?? ''
-  const hash = createHash('sha1').update(credentials).digest('base64')
-  return { scheme: 'digest', id: `${user}:${hash}` }
 }
