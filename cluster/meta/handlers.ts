@@ -4,6 +4,8 @@
  * RPCs are the RPC layer's.
  */
 import type { MasterGrace } from '../failure-detector.ts'
+import { rpcAddress } from '../protocol/base.ts'
+import { encodeResult } from '../protocol/frame.ts'
 import type { Codec } from '../protocol/schema.ts'
 import type { BeaconAck, BeaconMsg } from '../protocol/fd.ts'
 import type { QueryCfgResponse } from '../protocol/layer2.ts'
@@ -16,7 +18,14 @@ import {
   NodeStatus,
 } from '../protocol/meta-admin.ts'
 import { Rpc } from '../protocol/rpc-codes.ts'
-import { type Answer, type Reply, type RpcSignature, silence } from '../rpc/handler.ts'
+import {
+  type Answer,
+  type Reply,
+  type RpcRequest,
+  type RpcSignature,
+  headerErrorWithBytes,
+  silence,
+} from '../rpc/handler.ts'
 import type { RpcServer } from '../rpc/server.ts'
 import type { Clock } from '../runtime/runtime.ts'
 import type { Leader } from './driver.ts'
@@ -48,33 +57,51 @@ export interface HandlerSurroundings {
 
 type Refusal = 'ERR_FORWARD_TO_OTHERS' | 'ERR_SERVICE_NOT_ACTIVE'
 
+/**
+ * Whether a C++ program reads the answer: it finds nodes by their `hp_*` fields (wire.md 6). It shows by
+ * the native header, or by field id 0 of the argument, as native peers write it and a gateway passes on.
+ */
+function isFromNative({ native, argumentBytes }: RpcRequest): boolean {
+  return native !== undefined || (argumentBytes[1] === 0 && argumentBytes[2] === 0)
+}
+
 export class Handlers {
   readonly #with: HandlerSurroundings
-  readonly #names: HostNames | undefined
 
   constructor(surroundings: HandlerSurroundings) {
     this.#with = surroundings
-    this.#names = surroundings.hostPortFields ? surroundings.hosts : undefined
+  }
+
+  /** Given when the answer is to carry `hp_*` fields. */
+  #namesFor(request: RpcRequest): HostNames | undefined {
+    const { hosts, hostPortFields } = this.#with
+    return hostPortFields || isFromNative(request) ? hosts : undefined
   }
 
   register(server: RpcServer): void {
-    server.handle(Rpc.FD_FAILURE_DETECTOR_PING, (beacon) => this.#beacon(beacon))
-    server.handle(Rpc.QUERY_PARTITION_CONFIG_BY_INDEX, (request) =>
-      this.#serve(
-        (leader) => queryConfig(leader.state, request, this.#names),
-        (err) => this.#forwardedQuery(err),
-      ),
+    server.handle(Rpc.FD_FAILURE_DETECTOR_PING, (beacon, request) =>
+      this.#beacon(beacon, this.#namesFor(request)),
     )
-    server.handle(Rpc.CONFIG_SYNC, (request) =>
+    server.handle(Rpc.QUERY_PARTITION_CONFIG_BY_INDEX, (query, request) => {
+      const names = this.#namesFor(request)
+      return this.#serve(
+        request,
+        (leader) => queryConfig(leader.state, query, names),
+        (err) => this.#forwardedQuery(err, names),
+      )
+    })
+    server.handle(Rpc.CONFIG_SYNC, (sync, request) =>
       this.#serve(
-        (leader) => this.#configSync(leader, request),
+        request,
+        (leader) => this.#configSync(leader, sync, this.#namesFor(request)),
         (err) => ({ err, partitions: [] }),
       ),
     )
-    server.handle(Rpc.UPDATE_PARTITION_CONFIGURATION, (request) =>
+    server.handle(Rpc.UPDATE_PARTITION_CONFIGURATION, (update, request) =>
       this.#serve(
-        (leader) => this.#update(leader, request),
-        (err) => ({ err, config: request.config }),
+        request,
+        (leader) => this.#update(leader, update, this.#namesFor(request)),
+        (err) => ({ err, config: update.config }),
       ),
     )
     this.#registerTables(server)
@@ -100,13 +127,14 @@ export class Handlers {
   }
 
   #registerCluster(server: RpcServer): void {
-    this.#admin(server, Rpc.LIST_NODES, (_leader, { status }) => {
+    this.#admin(server, Rpc.LIST_NODES, (_leader, { status }, request) => {
+      const names = this.#namesFor(request)
       const infos = this.#with.grace
         .nodes()
         .map(({ node, alive }) => ({
           status: alive ? NodeStatus.NS_ALIVE : NodeStatus.NS_UNALIVE,
           node,
-          ...(this.#names === undefined ? {} : { hpNode: this.#names.of(node) }),
+          ...(names === undefined ? {} : { hpNode: names.of(node) }),
         }))
         .filter((info) => status === NodeStatus.NS_INVALID || info.status === status)
         .toSorted((a, b) => (a.node < b.node ? -1 : 1))
@@ -132,23 +160,25 @@ export class Handlers {
   #admin<A, R extends { err: string }>(
     server: RpcServer,
     rpc: { readonly name: string; readonly argument: Codec<A>; readonly result: Codec<R> },
-    serve: (leader: Leader, request: A) => Answer<R> | Promise<Answer<R>>,
+    serve: (leader: Leader, argument: A, request: RpcRequest) => Answer<R> | Promise<Answer<R>>,
   ): void {
     const signature: RpcSignature<A, R> = rpc
-    server.handle(signature, (request) =>
+    server.handle(signature, (argument, request) =>
       this.#serve(
-        (leader) => serve(leader, request),
+        request,
+        (leader) => serve(leader, argument, request),
         (err) => ({ ...rpc.result.empty(), err }),
       ),
     )
   }
 
   #serve<R>(
+    request: RpcRequest,
     serve: (leader: Leader) => Answer<R> | Promise<Answer<R>>,
     refuse: (err: Refusal) => R,
   ): Answer<R> | Promise<Answer<R>> {
     const leader = this.#with.leading()
-    if (leader === undefined) return refuse('ERR_FORWARD_TO_OTHERS')
+    if (leader === undefined) return this.#elsewhere(request) ?? refuse('ERR_FORWARD_TO_OTHERS')
     if (!leader.started) return refuse('ERR_SERVICE_NOT_ACTIVE')
     return serve(leader)
   }
@@ -159,13 +189,24 @@ export class Handlers {
     return address === this.#with.self() ? '' : address
   }
 
-  #forwardedQuery(err: Refusal): QueryCfgResponse {
+  /**
+   * What a standby says to a native caller that can be sent elsewhere: the leader's address, whatever
+   * it asked (meta-server.md 2.4). Upstream relays the requests of servers instead; they take this
+   * answer as clients do, and ask there themselves.
+   */
+  #elsewhere({ native }: RpcRequest): Reply | undefined {
+    const leader = native?.isForwardSupported === true ? this.#otherLeader() : ''
+    if (leader === '') return undefined
+    return headerErrorWithBytes('ERR_FORWARD_TO_OTHERS', encodeResult(rpcAddress, leader))
+  }
+
+  #forwardedQuery(err: Refusal, names: HostNames | undefined): QueryCfgResponse {
     const leader = err === 'ERR_FORWARD_TO_OTHERS' ? this.#otherLeader() : ''
-    const partitions = leader === '' ? [] : [leaderOnlyConfig(leader, this.#names)]
+    const partitions = leader === '' ? [] : [leaderOnlyConfig(leader, names)]
     return { ...noTable(err), partitions }
   }
 
-  #beacon(beacon: BeaconMsg): Answer<BeaconAck> {
+  #beacon(beacon: BeaconMsg, names: HostNames | undefined): Answer<BeaconAck> {
     const { clock, grace, hosts, counters } = this.#with
     const self = this.#with.self()
     const nowMs = clock.monotonicMs()
@@ -175,54 +216,42 @@ export class Handlers {
     const leader = this.#with.leading()
     if (leader === undefined) {
       if (!grace.stable(node, beacon.startTime, nowMs)) return silence
-      return this.#ack(beacon, { isMaster: false, allowed: true, primaryNode: this.#otherLeader() })
+      return ack(
+        beacon,
+        { isMaster: false, allowed: true, primaryNode: this.#otherLeader() },
+        names,
+      )
     }
     switch (grace.beacon(node, beacon.startTime, nowMs)) {
       case 'ignored':
         return silence
       case 'refused':
-        return this.#ack(beacon, { isMaster: true, allowed: false, primaryNode: self })
+        return ack(beacon, { isMaster: true, allowed: false, primaryNode: self }, names)
       case 'joined':
         leader.onNode({ type: 'node-alive', node })
-        return this.#ack(beacon, { isMaster: true, allowed: true, primaryNode: self })
+        return ack(beacon, { isMaster: true, allowed: true, primaryNode: self }, names)
       case 'restarted':
         leader.onNode({ type: 'node-restarted', node })
-        return this.#ack(beacon, { isMaster: true, allowed: true, primaryNode: self })
+        return ack(beacon, { isMaster: true, allowed: true, primaryNode: self }, names)
       case 'alive':
-        return this.#ack(beacon, { isMaster: true, allowed: true, primaryNode: self })
-    }
-  }
-
-  #ack(
-    { time, toNode, hpToNode }: BeaconMsg,
-    verdict: Pick<BeaconAck, 'isMaster' | 'allowed' | 'primaryNode'>,
-  ): BeaconAck {
-    return {
-      time,
-      thisNode: toNode,
-      ...verdict,
-      ...(this.#names === undefined
-        ? {}
-        : {
-            hpThisNode: hpToNode ?? this.#names.of(toNode),
-            hpPrimaryNode: this.#names.of(verdict.primaryNode),
-          }),
+        return ack(beacon, { isMaster: true, allowed: true, primaryNode: self }, names)
     }
   }
 
   #configSync(
     leader: Leader,
     request: ConfigurationQueryByNodeRequest,
+    names: HostNames | undefined,
   ): ConfigurationQueryByNodeResponse {
     const node = this.#with.hosts.addressOf(request.node, request.hpNode)
     const answer = leader.configSync(node, request.storedReplicas)
     const partitions = answer.partitions.map(({ info, config }) => ({
       info: { ...info },
-      config: configToWire(config, this.#names),
+      config: configToWire(config, names),
       type: 0,
       node,
       hostNode: '',
-      ...(this.#names === undefined ? {} : { hpNode: this.#names.of(node) }),
+      ...(names === undefined ? {} : { hpNode: names.of(node) }),
     }))
     const { err, gcReplicas } = answer
     return gcReplicas === undefined
@@ -233,6 +262,7 @@ export class Handlers {
   async #update(
     leader: Leader,
     request: ConfigurationUpdateRequest,
+    names: HostNames | undefined,
   ): Promise<ConfigurationUpdateResponse | Reply> {
     const { hosts, counters } = this.#with
     const update = {
@@ -248,6 +278,24 @@ export class Handlers {
     if (answer.type !== 'updated') return silence
     if (answer.err === 'ERR_OK') counters.updates.add()
     else counters.updatesRefused.add()
-    return { err: answer.err, config: configToWire(answer.config, this.#names) }
+    return { err: answer.err, config: configToWire(answer.config, names) }
+  }
+}
+
+function ack(
+  { time, toNode, hpToNode }: BeaconMsg,
+  verdict: Pick<BeaconAck, 'isMaster' | 'allowed' | 'primaryNode'>,
+  names: HostNames | undefined,
+): BeaconAck {
+  return {
+    time,
+    thisNode: toNode,
+    ...verdict,
+    ...(names === undefined
+      ? {}
+      : {
+          hpThisNode: hpToNode ?? names.of(toNode),
+          hpPrimaryNode: names.of(verdict.primaryNode),
+        }),
   }
 }

@@ -7,17 +7,20 @@
  *     96 app id      100 partition     104 context u64    112 from u64     120 timeout ms
  *    124 thread hash 128 partition hash u64               136 error [48]   184 local code, hash
  *
- * Checksums are CRC-32C; 0 means not computed. Only the codec: no server or peer here speaks it yet.
+ * Checksums are CRC-32C; 0 means not computed. Requests that one connection brings are told from
+ * Thrift ones in `request-stream.ts`.
  */
 import { addressFromBits, addressToBits, type RpcAddress } from './base.ts'
 import { ChunkBuffer } from './chunk-buffer.ts'
 import { crc32c } from './crc32c.ts'
-import { FrameError } from './frame.ts'
+import { ACK_SUFFIX, FrameError } from './frame.ts'
 
-const MAGIC = 0x5244534e
+export const NATIVE_MAGIC = 0x5244534e
 export const NATIVE_HEADER_BYTES = 192
 /** Name and error fields: 48 bytes with their terminator. */
 const NAME_BYTES_MAX = 47
+/** `serialization` of a body in Thrift's binary protocol, the only one here. */
+export const THRIFT_BINARY = 1
 
 export interface NativeHeader {
   /** Pairs a reply with its request, u64. */
@@ -32,7 +35,7 @@ export interface NativeHeader {
   readonly partitionIndex: number
   readonly isRequest: boolean
   readonly isForwarded: boolean
-  /** 1 = Thrift binary. */
+  /** `THRIFT_BINARY`, or another that is not read here. */
   readonly serialization: number
   readonly isForwardSupported: boolean
   readonly isBackupRequest: boolean
@@ -80,7 +83,7 @@ export function encodeNativeFrame(header: NativeHeader, body: Buffer): Buffer {
     if (name.length > NAME_BYTES_MAX)
       throw new RangeError(`name of ${name.length} bytes, at most ${NAME_BYTES_MAX}: ${name}`)
   const bytes = Buffer.alloc(NATIVE_HEADER_BYTES + body.length)
-  bytes.writeUInt32BE(MAGIC, 0)
+  bytes.writeUInt32BE(NATIVE_MAGIC, 0)
   bytes.writeUInt32LE(NATIVE_HEADER_BYTES, 8)
   bytes.writeUInt32LE(body.length, 16)
   bytes.writeBigUInt64LE(header.id, 24)
@@ -106,6 +109,41 @@ export function encodeNativeFrame(header: NativeHeader, body: Buffer): Buffer {
     bytes.writeUInt32LE(crc32c(bytes.subarray(0, NATIVE_HEADER_BYTES)), 12)
   }
   return bytes
+}
+
+/** Of an address as text, what fits the wire: '' for what is no IPv4 address with a port. */
+export function nativeSender(address: string): RpcAddress {
+  return /^\d{1,3}(\.\d{1,3}){3}:\d{1,5}$/.test(address) ? address : ''
+}
+
+/**
+ * The reply to a request: its ids, gpid and hashes repeated, the context of every reply seen, and
+ * checksums when the request had them. Names are cut where the field ends, as upstream does.
+ */
+export function encodeNativeReply(
+  request: NativeHeader,
+  from: RpcAddress,
+  errorName: string,
+  result: Buffer,
+): Buffer {
+  return encodeNativeFrame(
+    {
+      ...request,
+      name: (request.name + ACK_SUFFIX).slice(0, NAME_BYTES_MAX),
+      localCode: 0,
+      localHash: 0,
+      isRequest: false,
+      isForwarded: false,
+      serialization: THRIFT_BINARY,
+      isForwardSupported: true,
+      isBackupRequest: false,
+      from,
+      errorName: errorName.slice(0, NAME_BYTES_MAX),
+      errorLocalCode: 0,
+      errorLocalHash: 0,
+    },
+    result,
+  )
 }
 
 function readHeader(bytes: Buffer): NativeHeader {
@@ -134,23 +172,28 @@ function readHeader(bytes: Buffer): NativeHeader {
   }
 }
 
-/** Header and body of one whole frame. Throws `FrameError`, for a wrong checksum too. */
-export function decodeNativeFrame(bytes: Buffer): NativeFrame {
-  const headerCrc = bytes.readUInt32LE(12)
+function checkHeader(header: Buffer): void {
+  const crc = header.readUInt32LE(12)
+  if (crc === 0) return
+  const unchecked = Buffer.from(header)
+  unchecked.writeUInt32LE(0, 12)
+  if (crc32c(unchecked) !== crc)
+    throw new FrameError('bad-header', 'wrong header checksum in a native frame')
+}
+
+/** Header and body of one whole frame whose header was checked. */
+function decodeNativeFrame(bytes: Buffer): NativeFrame {
   const bodyCrc = bytes.readUInt32LE(20)
   const body = bytes.subarray(NATIVE_HEADER_BYTES)
-  if (headerCrc !== 0) {
-    const unchecked = Buffer.from(bytes.subarray(0, NATIVE_HEADER_BYTES))
-    unchecked.writeUInt32LE(0, 12)
-    if (crc32c(unchecked) !== headerCrc)
-      throw new FrameError('bad-header', 'wrong header checksum in a native frame')
-  }
   if (bodyCrc !== 0 && crc32c(body) !== bodyCrc)
     throw new FrameError('bad-message', 'wrong body checksum in a native frame')
   return { header: readHeader(bytes), body }
 }
 
-/** Turns the bytes of one connection into native frames, requests or replies alike. */
+/**
+ * Turns the bytes of one connection into native frames, requests or replies alike. A wrong checksum
+ * breaks the stream like any other wrong header.
+ */
 export class NativeFramer {
   readonly #maxBodyBytes: number
   readonly #chunks = new ChunkBuffer()
@@ -158,6 +201,11 @@ export class NativeFramer {
 
   constructor(limits: { readonly maxBodyBytes: number }) {
     this.#maxBodyBytes = limits.maxBodyBytes
+  }
+
+  /** Bytes received of a frame that is not complete. */
+  get pendingBytes(): number {
+    return this.#chunks.length
   }
 
   push(chunk: Buffer): void {
@@ -175,23 +223,28 @@ export class NativeFramer {
     return decodeNativeFrame(bytes.subarray(at, at + size))
   }
 
+  /** Judges a header as early as its bytes are there; 0 while it is incomplete. */
   #readSize(): number {
     const { bytes, start: at, length } = this.#chunks
     if (length < 4) return 0
-    if (bytes.readUInt32BE(at) !== MAGIC)
+    if (bytes.readUInt32BE(at) !== NATIVE_MAGIC)
       throw new FrameError('bad-magic', `starts with ${bytes.toString('hex', at, at + 4)}`)
-    if (length < 20) return 0
+    if (length < 8) return 0
     const version = bytes.readUInt32LE(at + 4)
     if (version !== 0) throw new FrameError('bad-version', `native version ${version}, expected 0`)
+    if (length < 12) return 0
     const headerBytes = bytes.readUInt32LE(at + 8)
     if (headerBytes !== NATIVE_HEADER_BYTES)
       throw new FrameError(
         'bad-header',
         `native header of ${headerBytes} bytes, expected ${NATIVE_HEADER_BYTES}`,
       )
+    if (length < 20) return 0
     const bodyBytes = bytes.readUInt32LE(at + 16)
     if (bodyBytes > this.#maxBodyBytes)
       throw new FrameError('oversize', `body of ${bodyBytes} bytes, at most ${this.#maxBodyBytes}`)
+    if (length < NATIVE_HEADER_BYTES) return 0
+    checkHeader(bytes.subarray(at, at + NATIVE_HEADER_BYTES))
     return NATIVE_HEADER_BYTES + bodyBytes
   }
 }

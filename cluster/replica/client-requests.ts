@@ -114,8 +114,7 @@ export class ClientRequests {
     if (denied !== undefined)
       return denied === 'timeout' ? silence : headerError('ERR_INVALID_STATE')
     const { maxWriteBytes, metrics } = this.#context
-    const bodyBytes = MESSAGE_HEADER_BYTES + request.name.length + request.argumentBytes.length
-    if (access === 'write' && maxWriteBytes > 0 && bodyBytes > maxWriteBytes) {
+    if (access === 'write' && maxWriteBytes > 0 && bodyBytes(request) > maxWriteBytes) {
       metrics.writeSizeExceeded.add()
       return headerError('ERR_INVALID_DATA')
     }
@@ -132,6 +131,12 @@ export class ClientRequests {
     else metrics.readsRefused.add()
     return answer
   }
+}
+
+/** The body as upstream measures it: a native one has no message header. */
+function bodyBytes({ name, argumentBytes, native }: RpcRequest): number {
+  const headerBytes = native === undefined ? MESSAGE_HEADER_BYTES + name.length : 0
+  return headerBytes + argumentBytes.length
 }
 
 /** Monotonic milliseconds from which on the client certainly does not wait; Infinity: unknown. */

@@ -2,6 +2,7 @@
  * What a server process registers for an RPC name and what it may answer. No sockets here: a
  * `Handler` takes a request and gives the result bytes or a `Reply`, at once or later.
  */
+import type { NativeHeader } from '../protocol/native-frame.ts'
 import { type Codec, ProtocolError } from '../protocol/schema.ts'
 import { decodeArgument, encodeResult } from '../protocol/frame.ts'
 
@@ -29,6 +30,8 @@ export interface RpcRequest {
   readonly peer: string
   /** The args struct; a view on the receive buffer that stays valid as long as it is held. */
   readonly argumentBytes: Buffer
+  /** The header of a request in the native form; `undefined` for a Thrift frame. */
+  readonly native: NativeHeader | undefined
 }
 
 /** Any answer but a plain result. */
@@ -36,9 +39,12 @@ export class Reply<out R = never> {
   /** `undefined`: no reply at all. */
   readonly errorName: string | undefined
   readonly result: R | undefined
-  constructor(errorName: string | undefined, result?: R) {
+  /** A body that is not of the RPC's result type: a struct with one field, ready to be sent. */
+  readonly encoded: Buffer | undefined
+  constructor(errorName: string | undefined, result?: R, encoded?: Buffer) {
     this.errorName = errorName
     this.result = result
+    this.encoded = encoded
   }
 }
 
@@ -50,6 +56,11 @@ export function headerError(errorName: string): Reply {
 /** An error in the frame header with a result behind it (ERR_BUSY of a throttled read). */
 export function headerErrorWithBody<R>(errorName: string, result: R): Reply<R> {
   return new Reply(errorName, result)
+}
+
+/** An error in the frame header with a body that belongs to the error (ERR_FORWARD_TO_OTHERS). */
+export function headerErrorWithBytes(errorName: string, body: Buffer): Reply {
+  return new Reply<never>(errorName, undefined, body)
 }
 
 /** No reply: clear_scanner, denied clients. */
@@ -67,7 +78,8 @@ const undecodable = headerError('ERR_INVALID_DATA')
 export function typedHandler<A, R>(rpc: RpcSignature<A, R>, handler: Handler<A, R>): RawHandler {
   const encodeAnswer = (answer: Answer<R>): Answer<Buffer> => {
     if (!(answer instanceof Reply)) return encodeResult(rpc.result, answer)
-    if (answer.result === undefined) return new Reply(answer.errorName)
+    if (answer.result === undefined)
+      return new Reply<never>(answer.errorName, undefined, answer.encoded)
     return new Reply(answer.errorName, encodeResult(rpc.result, answer.result))
   }
   return (request) => {

@@ -1,12 +1,16 @@
 /**
  * One accepted connection of an `RpcServer`: bytes to requests, requests to handlers, answers back
- * in the order of their completion (wire.md 1: replies are matched by seqid).
+ * in the order of their completion (wire.md 1: replies are matched by seqid), each in the form of its
+ * request.
  *
  * Memory is bounded by the limits below: above any of them the socket is not read until answers
  * have left. A client that breaks the framing gets the answers to what it asked before, then the
  * connection ends; it is never resynchronised.
  */
-import { FrameError, type RequestFrame, RequestFramer, encodeReply } from '../protocol/frame.ts'
+import type { RpcAddress } from '../protocol/base.ts'
+import { FrameError } from '../protocol/frame.ts'
+import { nativeSender } from '../protocol/native-frame.ts'
+import { type AnyRequest, RequestStream, encodeAnswer } from '../protocol/request-stream.ts'
 import type { Runtime, Socket, SocketHandlers } from '../runtime/runtime.ts'
 import { Connection, type ConnectionState } from './connection.ts'
 import { type Answer, type RawHandler, Reply, type RpcRequest } from './handler.ts'
@@ -43,7 +47,9 @@ const LINGER_MS = 1000
 export class Session {
   readonly #owner: SessionOwner
   readonly #connection: Connection
-  readonly #framer: RequestFramer
+  readonly #requests: RequestStream
+  /** Our own address, as native replies give it. */
+  #self: RpcAddress = ''
   #inflight = 0
   #inflightBytes = 0
   #taking = false
@@ -55,14 +61,15 @@ export class Session {
   constructor(owner: SessionOwner) {
     this.#owner = owner
     this.#lastRequestMs = owner.runtime.clock.monotonicMs()
-    this.#framer = new RequestFramer({
+    this.#requests = new RequestStream({
       maxBodyBytes: owner.limits.maxFrameBytes,
       maxMetaBytes: MAX_META_BYTES,
+      native: true,
     })
     this.#connection = new Connection(owner.runtime, 'open', {
       onOpen: () => undefined,
       onChunk: (chunk) => {
-        this.#framer.push(chunk)
+        this.#requests.push(chunk)
         this.#takeRequests()
       },
       onEnd: () => {
@@ -95,6 +102,7 @@ export class Session {
 
   attach(socket: Socket): SocketHandlers {
     this.#connection.attach(socket)
+    this.#self = nativeSender(socket.localAddress)
     return this.#connection.handlers()
   }
 
@@ -113,7 +121,7 @@ export class Session {
     this.#connection.checkTime(nowMs, { stalledMs, lingerMs: LINGER_MS })
     if (this.#connection.state !== 'open') return
     const blocked = this.#isFull()
-    if (this.#framer.pendingBytes === 0 || blocked) this.#frameSinceMs = undefined
+    if (this.#requests.pendingBytes === 0 || blocked) this.#frameSinceMs = undefined
     else if (this.#frameSinceMs === undefined) this.#frameSinceMs = nowMs
     else if (nowMs - this.#frameSinceMs >= frameMs) {
       this.#connection.destroy(`a frame was not complete after ${frameMs} ms`)
@@ -143,7 +151,7 @@ export class Session {
           this.#connection.pauseReading()
           return
         }
-        const frame = this.#framer.next()
+        const frame = this.#requests.next()
         if (frame === undefined) {
           this.#connection.resumeReading()
           return
@@ -159,11 +167,11 @@ export class Session {
     }
   }
 
-  #dispatch(frame: RequestFrame): void {
-    const { name, seqid, header } = frame
+  #dispatch(frame: AnyRequest): void {
+    const { name, header } = frame
     const handler = this.#owner.handlerOf(name)
     if (handler === undefined) {
-      this.#connection.send(encodeReply(name, seqid, 'ERR_HANDLER_NOT_FOUND', undefined))
+      this.#reply(frame, 'ERR_HANDLER_NOT_FOUND', undefined)
       return
     }
     const receivedAtMs = this.#owner.runtime.clock.monotonicMs()
@@ -180,6 +188,7 @@ export class Session {
       deadlineAtMs: timeoutMs > 0 ? receivedAtMs + timeoutMs : Infinity,
       peer: this.#connection.remoteAddress,
       argumentBytes: frame.argument,
+      native: frame.kind === 'native' ? frame.native : undefined,
     }
     let answer: Answer<Buffer> | Promise<Answer<Buffer>>
     try {
@@ -188,16 +197,15 @@ export class Session {
       answer = this.#defect(name, error)
     }
     if (!(answer instanceof Promise)) {
-      this.#send(name, seqid, answer)
+      this.#send(frame, answer)
       return
     }
-    const sizeBytes = frame.argument.length
     this.#inflight++
-    this.#inflightBytes += sizeBytes
+    this.#inflightBytes += frame.argument.length
     answer
       .catch((error: unknown) => this.#defect(name, error))
       .then((settled) => {
-        this.#answered(name, seqid, sizeBytes, settled)
+        this.#answered(frame, settled)
       })
       .catch((error: unknown) => {
         this.#owner.onDefect(name, error)
@@ -205,21 +213,22 @@ export class Session {
       })
   }
 
-  #answered(name: string, seqid: number, sizeBytes: number, answer: Answer<Buffer>): void {
+  #answered(frame: AnyRequest, answer: Answer<Buffer>): void {
     this.#inflight--
-    this.#inflightBytes -= sizeBytes
-    this.#send(name, seqid, answer)
+    this.#inflightBytes -= frame.argument.length
+    this.#send(frame, answer)
     if (this.#connection.state === 'open') this.#takeRequests()
     this.#finishWhenAnswered()
   }
 
-  #send(name: string, seqid: number, answer: Answer<Buffer>): void {
-    if (!(answer instanceof Reply)) {
-      this.#connection.send(encodeReply(name, seqid, 'ERR_OK', answer))
-      return
-    }
-    if (answer.errorName === undefined) return
-    this.#connection.send(encodeReply(name, seqid, answer.errorName, answer.result))
+  #send(frame: AnyRequest, answer: Answer<Buffer>): void {
+    if (!(answer instanceof Reply)) this.#reply(frame, 'ERR_OK', answer)
+    else if (answer.errorName !== undefined)
+      this.#reply(frame, answer.errorName, answer.encoded ?? answer.result)
+  }
+
+  #reply(frame: AnyRequest, errorName: string, result: Buffer | undefined): void {
+    this.#connection.send(encodeAnswer(frame, this.#self, errorName, result))
   }
 
   #defect(name: string, error: unknown): Reply {

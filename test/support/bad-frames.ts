@@ -46,7 +46,7 @@ export const brokenFrames: Named<Buffer> = [
   ['text', Buffer.from('hello\r\n\r\n')],
   ['zeros', Buffer.alloc(64)],
   ['a TLS greeting', Buffer.from('16030100c8010000c40303', 'hex')],
-  ['the native header, not served yet', Buffer.concat([Buffer.from('RDSN'), Buffer.alloc(188)])],
+  ['a native header of zeros', Buffer.concat([Buffer.from('RDSN'), Buffer.alloc(188)])],
   ['header version 2', Buffer.concat([magic, u32(2, 48, 0, 0)])],
   ['a v0 header of 47 bytes', v0(head(1, name.length), { header: 47 })],
   ['a v0 header of 4 GiB', v0(nothing, { header: 0xffffffff })],
