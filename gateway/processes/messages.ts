@@ -1,0 +1,101 @@
+/**
+ * What the primary and its workers say to each other (gateway.md 10), as JSON over the channel of
+ * `node:cluster`, in order. A connection travels beside the message `connection` as a handle. After a
+ * reload a worker may run newer code than the primary: `FORMAT` changes with every change here, and
+ * a worker of another format is refused.
+ */
+import type { LogFields } from '../../cluster/runtime/runtime.ts'
+import type { GatewayConfig } from '../config.ts'
+import type { Lookup } from '../routing/table-entry.ts'
+
+export const FORMAT = 1
+
+/** One table's answer, in the order in which things happened to it. */
+export interface RouteChange {
+  readonly table: string
+  /** Tells those who wait; left out when the primary only forgot the table. */
+  readonly lookup?: Lookup
+  /** False: not (or no longer) to be kept, because the primary would not tell of later changes. */
+  readonly isKept: boolean
+}
+
+/** Changes of routes; each is acknowledged with `applied`, and none follows before. */
+export interface RoutesMessage {
+  readonly type: 'routes'
+  readonly number: number
+  /** The routing epoch of the primary's directory with these changes. */
+  readonly epoch: number
+  /** Set on the last part of the full copy that a worker begins with. */
+  readonly isWhole: boolean
+  readonly changes: readonly RouteChange[]
+}
+
+/** How current the primary's routes are; sent when that changes, and as a sign of life. */
+export interface StateMessage {
+  readonly type: 'state'
+  readonly epoch: number
+  readonly staleMs: number
+  readonly outage: boolean
+  /** From this age on an unconfirmed route counts as suspect (R-23). */
+  readonly suspectMs: number
+}
+
+export type ToWorker =
+  | RoutesMessage
+  | StateMessage
+  /** The first message: what to be. */
+  | { readonly type: 'start'; readonly format: number; readonly config: GatewayConfig }
+  | {
+      readonly type: 'listening'
+      readonly question: number
+      readonly listener: number
+      readonly host: string
+      readonly port: number
+    }
+  | {
+      readonly type: 'not-listening'
+      readonly question: number
+      readonly code: string
+      readonly message: string
+    }
+  /** With a handle. Acknowledged with `accepted`; until then the primary holds the connection too. */
+  | { readonly type: 'connection'; readonly id: number; readonly listener: number }
+  | { readonly type: 'metrics'; readonly question: number }
+  /** No connection follows: answer what is being worked on, end the others, exit. */
+  | { readonly type: 'drain'; readonly spreadMs: number }
+
+export type FromWorker =
+  | { readonly type: 'hello'; readonly format: number }
+  /** It could not start; it exits. */
+  | { readonly type: 'failed'; readonly code: string; readonly message: string }
+  | {
+      readonly type: 'listen'
+      readonly question: number
+      readonly host: string
+      readonly port: number
+    }
+  | { readonly type: 'accepted'; readonly ids: readonly number[] }
+  | { readonly type: 'load'; readonly tables: readonly string[] }
+  | { readonly type: 'applied'; readonly number: number }
+  /** Tables asked for since the last time, for the primary's own LRU. */
+  | { readonly type: 'used'; readonly tables: readonly string[] }
+  | WorkerReport
+  | { readonly type: 'metrics'; readonly question: number; readonly text: string }
+  /** The last message: what it counted in all. */
+  | { readonly type: 'ended'; readonly text: string }
+
+/** How a worker is; sent twice a second. */
+export interface WorkerReport {
+  readonly type: 'report'
+  /** Left out when it may be given connections. */
+  readonly unready?: string
+  readonly degraded: readonly string[]
+  readonly connections: number
+  /** It takes no further connection for now (L-7). */
+  readonly isRefusing: boolean
+}
+
+/** Anything on the channel that is none of our messages is ignored. */
+export function isMessage(value: unknown): value is { readonly type: string } & LogFields {
+  return typeof value === 'object' && value !== null && 'type' in value
+}
