@@ -11,13 +11,28 @@ import {
   size,
   text,
 } from '../cluster/runtime/options.ts'
+import { rangeForm } from './clients/source-ranges.ts'
 
+const RANGES_MAX = 256
 const host = { pattern: /^[A-Za-z0-9._-]{1,253}$/, expected: 'a host name or an IPv4 address' }
 
 export const gatewayConfig = defineConfig('One gateway: the address of many clusters', {
   rpc: section('Where clients connect', {
     host: text({ about: 'Address to listen on', default: '0.0.0.0', ...host }),
     port: integer({ about: 'Port of the Pegasus protocol', default: 34601, min: 0, max: 65535 }),
+    allowFrom: list({
+      about: 'IPv4 ranges that clients may come from; none: from everywhere',
+      default: [],
+      of: text({ about: 'A range', ...rangeForm }),
+      maxItems: RANGES_MAX,
+    }),
+    proxyFrom: list({
+      about:
+        'IPv4 ranges of balancers, whose connections must begin with a PROXY header (v1 or v2)',
+      default: [],
+      of: text({ about: 'A range', ...rangeForm }),
+      maxItems: RANGES_MAX,
+    }),
   }),
   http: section('Admin API, health and metrics', {
     host: text({ about: 'Address to listen on', default: '127.0.0.1', ...host }),
@@ -149,6 +164,32 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       default: 10_000,
       min: 100,
       max: 3_600_000,
+    }),
+    idleMs: duration({
+      about: 'A connection without requests is ended after; 0: never, as clients expect',
+      default: 0,
+      min: 0,
+      max: 86_400_000,
+    }),
+    proxyHeaderMs: duration({
+      about: "A balancer's PROXY header must be complete within",
+      default: 5000,
+      min: 100,
+      max: 60_000,
+    }),
+    unknownTablesPerSecond: integer({
+      about: 'Unknown tables one address may ask a worker for; 0: any number',
+      default: 0,
+      min: 0,
+      max: 1_000_000,
+      unit: 'tables a second',
+    }),
+    unknownTablesBurst: integer({
+      about: 'Unknown tables that may be asked for at once, when the above is not 0',
+      default: 100,
+      min: 1,
+      max: 1_000_000,
+      unit: 'tables',
     }),
     connections: integer({
       about: 'Connections of one worker process',

@@ -28,6 +28,8 @@ export interface Gateway {
 }
 
 const LINGER_MS = 5000
+/** Addresses whose unknown tables are counted. */
+const BUCKETS_MAX = 10_000
 
 /** Rejects with a RuntimeError such as EADDRINUSE. The coordinator belongs to the caller. */
 export async function startGateway(parts: {
@@ -61,10 +63,24 @@ export async function startGateway(parts: {
         maxUnsentBytes: limits.unsentBytes,
         slowReaderMs: limits.slowReaderMs,
         frameMs: limits.frameMs,
+        idleMs: limits.idleMs,
         lingerMs: LINGER_MS,
       },
-      maxConnections: limits.connections,
-      maxConnectionsPerSource: limits.connectionsPerSource,
+      admission: {
+        maxConnections: limits.connections,
+        maxConnectionsPerSource: limits.connectionsPerSource,
+        allowFrom: config.rpc.allowFrom,
+        proxyFrom: config.rpc.proxyFrom,
+        proxyHeaderMs: limits.proxyHeaderMs,
+      },
+      unknownTables:
+        limits.unknownTablesPerSecond === 0
+          ? undefined
+          : {
+              perSecond: limits.unknownTablesPerSecond,
+              burst: limits.unknownTablesBurst,
+              maxKeys: BUCKETS_MAX,
+            },
       requestTimeoutMs: config.requestTimeoutMs,
       errorsMode: config.errors.mode,
     },

@@ -4,6 +4,7 @@
  * a limit (O-1).
  */
 import type { Labels, MetricCounter, MetricHistogram, Metrics } from '../cluster/runtime/metrics.ts'
+import { type Refusal, refusals } from './clients/admission.ts'
 
 export interface DirectoryMetrics {
   readonly coalescedLookups: MetricCounter
@@ -30,6 +31,7 @@ export const results = [
   'unavailable',
   'unreadable',
   'unknown-rpc',
+  'limited',
 ] as const
 export type Result = (typeof results)[number]
 
@@ -42,7 +44,7 @@ export interface ServerMetrics {
   }
   readonly durationSeconds: MetricHistogram
   readonly rejectedFrame: (reason: string) => void
-  readonly rejectedConnections: MetricCounter
+  readonly refusedConnections: Readonly<Record<Refusal, MetricCounter>>
   readonly bytesIn: MetricCounter
   readonly bytesOut: MetricCounter
   readonly tableQueried: (table: string, isMapped: boolean) => void
@@ -118,6 +120,14 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
       metrics.counter('gateway_requests_total', 'Requests answered, by result', { result }),
     ]),
   ) as Record<Result, MetricCounter>
+  const refusedConnections = Object.fromEntries(
+    refusals.map((reason) => [
+      reason,
+      metrics.counter('gateway_connections_rejected_total', 'Connections not let in, by reason', {
+        reason,
+      }),
+    ]),
+  ) as Record<Refusal, MetricCounter>
   const lookup = (result: string): MetricCounter =>
     metrics.counter('gateway_route_lookups_total', 'Route lookups, by result', { result })
   return {
@@ -130,12 +140,13 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     ),
     rejectedFrame: (reason) =>
       metrics
-        .counter('gateway_frames_rejected_total', 'Broken frames, by reason', { reason })
+        .counter(
+          'gateway_frames_rejected_total',
+          'Connections ended for what came, or did not come, on them, by reason',
+          { reason },
+        )
         .add(),
-    rejectedConnections: metrics.counter(
-      'gateway_connections_rejected_total',
-      'Connections over the limit',
-    ),
+    refusedConnections,
     bytesIn: metrics.counter('gateway_received_bytes_total', 'Bytes from clients'),
     bytesOut: metrics.counter('gateway_sent_bytes_total', 'Bytes to clients'),
     tableQueried: byTable(metrics, 'client_query_config_count', 'Configuration queries, by table'),

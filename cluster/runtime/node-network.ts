@@ -15,6 +15,8 @@ import type { Listener, Network, Socket, SocketHandlers, Timer, Timers } from '.
 import { systemError } from './system-error.ts'
 
 const keepAliveMs = 30_000
+/** Clients keep connections open for days; a lost one is found within some minutes. */
+const acceptedKeepAliveMs = 60_000
 const backlog = 1024
 /** Beyond this a writer is asked to wait. */
 const highWaterBytes = 64 * 1024
@@ -73,7 +75,12 @@ async function listen(
 ): Promise<Listener> {
   const attempt = `listen on ${at.host}:${at.port}`
   const server = createServer(
-    { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs },
+    {
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: acceptedKeepAliveMs,
+    },
     (socket) => {
       const peer = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`
       adopt(socket, `connection from ${peer}`, onSocket)

@@ -14,6 +14,7 @@ import type {
   SocketHandlers,
 } from '../../cluster/runtime/runtime.ts'
 import type { Batch } from '../batch.ts'
+import type { Client } from './admission.ts'
 import type { QueryScan } from './query-scan.ts'
 
 export interface ConnectionLimits {
@@ -27,6 +28,8 @@ export interface ConnectionLimits {
   readonly slowReaderMs: number
   /** A request that has begun must be complete within this time. */
   readonly frameMs: number
+  /** A connection with nothing to do for this long is ended; 0: never. */
+  readonly idleMs: number
   /** How long a peer may take to close behind our FIN. */
   readonly lingerMs: number
 }
@@ -44,6 +47,7 @@ export interface ConnectionEvents {
 export class ClientConnection {
   readonly #runtime: Runtime
   readonly #socket: Socket
+  readonly client: Client
   readonly #limits: ConnectionLimits
   readonly #events: ConnectionEvents
   readonly #batch: Batch
@@ -58,7 +62,10 @@ export class ClientConnection {
   #runStart = 0
   #runEnd = 0
   readonly #answers: Buffer[] = []
+  /** Something came in since `checkTime` looked last. */
+  #wasActive = true
   /** Monotonic times, 0 when the thing is not so. */
+  #idleSinceMs = 0
   #frameSinceMs = 0
   #slowSinceMs = 0
   #endedAtMs = 0
@@ -67,6 +74,7 @@ export class ClientConnection {
   constructor(
     parts: { readonly runtime: Runtime; readonly batch: Batch; readonly scan: QueryScan },
     socket: Socket,
+    client: Client,
     limits: ConnectionLimits,
     events: ConnectionEvents,
   ) {
@@ -74,13 +82,10 @@ export class ClientConnection {
     this.#batch = parts.batch
     this.#scan = parts.scan
     this.#socket = socket
+    this.client = client
     this.#limits = limits
     this.#events = events
     this.#framer = new RequestFramer(limits)
-  }
-
-  get peer(): string {
-    return this.#socket.remoteAddress
   }
 
   get inFlight(): number {
@@ -155,12 +160,24 @@ export class ClientConnection {
 
   /** Looks at the clocks of this connection; called about once a second. */
   checkTime(nowMs: number): void {
-    const { frameMs, slowReaderMs, lingerMs } = this.#limits
+    const { frameMs, slowReaderMs, idleMs, lingerMs } = this.#limits
     const isOver = (sinceMs: number, limitMs: number): boolean =>
       sinceMs > 0 && nowMs - sinceMs > limitMs
+    if (idleMs > 0) this.#checkIdle(nowMs)
     if (isOver(this.#frameSinceMs, frameMs)) this.#reject('slow-frame')
     else if (isOver(this.#slowSinceMs, slowReaderMs)) this.#reject('slow-reader')
     else if (isOver(this.#endedAtMs, lingerMs)) this.#socket.destroy()
+  }
+
+  #checkIdle(nowMs: number): void {
+    const isIdle = !this.#wasActive && this.#inFlight === 0 && this.#state === 'open'
+    this.#wasActive = false
+    if (!isIdle) this.#idleSinceMs = 0
+    else if (this.#idleSinceMs === 0) this.#idleSinceMs = nowMs
+    else if (nowMs - this.#idleSinceMs > this.#limits.idleMs) {
+      this.#events.onRejected('idle')
+      this.finish()
+    }
   }
 
   #reject(reason: string): void {
@@ -170,6 +187,7 @@ export class ClientConnection {
 
   #onData(chunk: Buffer): void {
     if (this.#state !== 'open') return
+    this.#wasActive = true
     this.#events.onBytes(chunk.length, 0)
     const at = this.#framer.pendingBytes === 0 ? this.#readQueries(chunk) : 0
     if (at < chunk.length) {

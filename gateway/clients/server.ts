@@ -16,13 +16,8 @@ import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { Rpc, rpcByName } from '../../cluster/protocol/rpc-codes.ts'
 import { ProtocolError } from '../../cluster/protocol/schema.ts'
 import { NegotiationResponse, NegotiationStatus } from '../../cluster/protocol/security.ts'
-import type {
-  Listener,
-  Runtime,
-  Socket,
-  SocketHandlers,
-  Timer,
-} from '../../cluster/runtime/runtime.ts'
+import type { Listener, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import { Admission, type AdmissionOptions } from './admission.ts'
 import {
   ClientConnection,
   type ConnectionEvents,
@@ -35,13 +30,15 @@ import type { Question } from '../question.ts'
 import type { Routes } from '../routing/routes.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
+import { type BucketOptions, TokenBuckets } from './token-buckets.ts'
 
 export interface ServerOptions {
   readonly host: string
   readonly port: number
   readonly limits: ConnectionLimits
-  readonly maxConnections: number
-  readonly maxConnectionsPerSource: number
+  readonly admission: AdmissionOptions
+  /** How many unknown tables one address may ask for (W-17); undefined: any number. */
+  readonly unknownTables: BucketOptions | undefined
   /** The outer bound of every answer; below the Java client's 5 s (W-7). */
   readonly requestTimeoutMs: number
   /** `go-compat`: the error names of the Go proxy (W-6). */
@@ -77,7 +74,8 @@ export class GatewayServer {
   readonly #scan: QueryScan
   readonly #names = new NameCache()
   readonly #connections = new Set<ClientConnection>()
-  readonly #perSource = new Map<string, number>()
+  readonly #admission: Admission
+  readonly #unknownTables: TokenBuckets | undefined
   readonly #answers: Readonly<Record<'missing' | 'invalid' | 'no-zookeeper' | 'no-meta', Buffer>>
   #listener: Listener | undefined
   #checkTimer: Timer | undefined
@@ -106,6 +104,18 @@ export class GatewayServer {
       'no-zookeeper': ownAnswer(isGo ? 'ERR_ZOOKEEPER_OPERATION' : 'ERR_SERVICE_NOT_ACTIVE'),
       'no-meta': ownAnswer(isGo ? 'ERR_UNKNOWN' : 'ERR_SERVICE_NOT_ACTIVE'),
     }
+    const { unknownTables } = options
+    this.#unknownTables = unknownTables === undefined ? undefined : new TokenBuckets(unknownTables)
+    this.#admission = new Admission(runtime, options.admission, {
+      onRefused: (reason) => this.#metrics.refusedConnections[reason].add(),
+      onAdmitted: (socket, client) => {
+        const shared = { runtime, batch: this.#upstreams.batch, scan: this.#scan }
+        const { limits } = this.#options
+        const connection = new ClientConnection(shared, socket, client, limits, this.#events)
+        this.#connections.add(connection)
+        return connection.handlers()
+      },
+    })
     this.#events = {
       onRequest: (connection, frame) => this.#onRequest(connection, frame),
       onQuery: (connection, scan, nowMs) => this.#onScanned(connection, scan, nowMs),
@@ -130,7 +140,7 @@ export class GatewayServer {
   async listen(): Promise<Listener> {
     const { host, port } = this.#options
     this.#listener = await this.#runtime.network.listen({ host, port }, (socket) =>
-      this.#accept(socket),
+      this.#admission.accept(socket),
     )
     this.#scheduleCheck()
     return this.#listener
@@ -142,6 +152,7 @@ export class GatewayServer {
    */
   async drain(spreadMs: number): Promise<void> {
     await this.#listener?.close()
+    this.#admission.close()
     const connections = [...this.#connections]
     const pauseMs = spreadMs / Math.max(1, connections.length)
     for (const connection of connections) {
@@ -168,38 +179,16 @@ export class GatewayServer {
   #scheduleCheck(): void {
     this.#checkTimer = this.#runtime.timers.after(CHECK_MS, () => {
       const nowMs = this.#runtime.clock.monotonicMs()
+      this.#admission.checkTime(nowMs)
       for (const connection of this.#connections) connection.checkTime(nowMs)
       this.#upstreams.closeIdle(nowMs - IDLE_GROUP_MS)
       this.#scheduleCheck()
     })
   }
 
-  #accept(socket: Socket): SocketHandlers {
-    const connection = new ClientConnection(
-      { runtime: this.#runtime, batch: this.#upstreams.batch, scan: this.#scan },
-      socket,
-      this.#options.limits,
-      this.#events,
-    )
-    const source = sourceOf(connection)
-    const fromSource = this.#perSource.get(source) ?? 0
-    const { maxConnections, maxConnectionsPerSource } = this.#options
-    if (this.#connections.size >= maxConnections || fromSource >= maxConnectionsPerSource) {
-      this.#metrics.rejectedConnections.add()
-      this.#runtime.timers.soon(() => socket.destroy())
-      return nothing
-    }
-    this.#connections.add(connection)
-    this.#perSource.set(source, fromSource + 1)
-    return connection.handlers()
-  }
-
   #onClosed(connection: ClientConnection): void {
     if (!this.#connections.delete(connection)) return
-    const source = sourceOf(connection)
-    const left = (this.#perSource.get(source) ?? 1) - 1
-    if (left > 0) this.#perSource.set(source, left)
-    else this.#perSource.delete(source)
+    this.#admission.leave(connection.client)
     if (this.#connections.size === 0) this.#onIdle?.()
   }
 
@@ -267,10 +256,26 @@ export class GatewayServer {
       return
     }
     this.#metrics.lookups.miss.add()
+    this.#load(table, question)
+  }
+
+  /**
+   * A lookup that costs a read takes a token of its source, and gives it back unless the table
+   * turns out unknown. Without one the answer is not "no such table", which a client would take as
+   * final (S7), but the one that makes it come again later (W-6).
+   */
+  #load(table: string, question: ClientQuestion): void {
+    const tokens = this.#unknownTables
+    const { source } = question
+    if (tokens?.take(source, question.askedAtMs) === false) {
+      this.#answerOwn(question, 'limited', this.#answers['no-zookeeper'])
+      return
+    }
     const budgetMs = question.deadlineMs - question.askedAtMs
-    this.#routes.load(table, budgetMs, (lookup) =>
-      this.#onLookup(table, question, lookup, this.#runtime.clock.monotonicMs()),
-    )
+    this.#routes.load(table, budgetMs, (lookup) => {
+      if (lookup.kind !== 'missing') tokens?.giveBack(source)
+      this.#onLookup(table, question, lookup, this.#runtime.clock.monotonicMs())
+    })
   }
 
   #onLookup(table: string, question: ClientQuestion, lookup: Lookup, nowMs: number): void {
@@ -342,6 +347,10 @@ class ClientQuestion implements Question {
     this.deadlineMs = deadlineMs
   }
 
+  get source(): string {
+    return this.#connection.client.source
+  }
+
   /** The meta's bytes with the client's sequence id (W-1). */
   answered(bytes: Buffer, start: number, end: number, seqidAt: number, nowMs: number): void {
     this.#server.done(this, 'relayed', nowMs)
@@ -370,17 +379,6 @@ function isNegotiation(argument: Buffer): boolean {
 
 function answerWhole(connection: ClientConnection, bytes: Buffer): void {
   connection.answer(bytes, 0, bytes.length)
-}
-
-const nothing: SocketHandlers = {
-  onData: () => undefined,
-  onEnd: () => undefined,
-  onDrain: () => undefined,
-  onClose: () => undefined,
-}
-
-function sourceOf(connection: ClientConnection): string {
-  return connection.peer.replace(/:\d+$/, '')
 }
 
 /**

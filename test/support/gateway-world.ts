@@ -131,8 +131,10 @@ export class FrameClient {
     })
   }
 
-  static async dial(port: number): Promise<FrameClient> {
-    const socket = dial({ port, host: '127.0.0.1', allowHalfOpen: true })
+  /** `from`: another address of this machine, such as 127.0.0.2. */
+  static async dial(port: number, from = '127.0.0.1'): Promise<FrameClient> {
+    const to = { port, host: '127.0.0.1', allowHalfOpen: true, localAddress: from }
+    const socket = dial(to)
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve)
       socket.once('error', reject)
