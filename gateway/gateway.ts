@@ -1,24 +1,18 @@
 /**
- * One gateway put together: directory, upstreams and client server on a given runtime and
- * coordinator. This is what a worker process runs, and what tests and the simulation run inside one
- * process. The admin server stands beside it (`admin/server.ts`), processes are `processes/workers.ts`.
+ * One gateway put together: a directory on a given coordinator, and what serves clients from it.
+ * Tests and the simulation run this inside one process; `processes/` puts the same two parts into
+ * one process or several. The admin server stands beside it (`admin/server.ts`).
  */
 import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import type { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
 import type { GatewayConfig } from './config.ts'
-import { gatewayMetrics } from './metrics.ts'
-import { GatewayServer } from './clients/server.ts'
+import { directoryMetrics } from './metrics.ts'
 import { TableDirectory } from './routing/table-directory.ts'
-import { Upstreams } from './upstream/upstreams.ts'
+import { type Serving, startServing } from './serving.ts'
 
-export interface Gateway {
-  readonly host: string
-  /** The real port, also when 0 was asked for. */
-  readonly port: number
+export interface Gateway extends Serving {
   readonly directory: TableDirectory
-  readonly upstreams: Upstreams
-  readonly server: GatewayServer
   /** Why clients should not be sent here yet; undefined when they may. */
   readonly unreadyReason: () => string | undefined
   /** It serves, but not as it should; reasons in words. */
@@ -27,21 +21,19 @@ export interface Gateway {
   readonly close: (spreadMs?: number) => Promise<void>
 }
 
-const LINGER_MS = 5000
-/** Addresses whose unknown tables are counted. */
-const BUCKETS_MAX = 10_000
-
-/** Rejects with a RuntimeError such as EADDRINUSE. The coordinator belongs to the caller. */
-export async function startGateway(parts: {
+interface DirectoryParts {
   readonly runtime: Runtime
+  /** The caller's; not closed here. */
   readonly coordinator: Coordinator
   readonly config: GatewayConfig
   readonly metrics: Metrics
-}): Promise<Gateway> {
+}
+
+/** The directory as the configuration wants it, with its gauges. */
+export function openDirectory(parts: DirectoryParts): TableDirectory {
   const { runtime, coordinator, config, metrics } = parts
-  const counted = gatewayMetrics(metrics)
-  const { routing, limits } = config
-  const directory = new TableDirectory(runtime, coordinator, counted.directory, {
+  const { routing } = config
+  const directory = new TableDirectory(runtime, coordinator, directoryMetrics(metrics), {
     root: config.zookeeper.root,
     routesMax: routing.cache,
     negativesMax: routing.negativeCache,
@@ -49,70 +41,28 @@ export async function startGateway(parts: {
     lookupTimeoutMs: routing.lookupTimeoutMs,
     reconcileIntervalMs: routing.reconcileIntervalMs,
   })
-  const upstreams = new Upstreams(runtime, counted.upstream, config.meta)
-  const server = new GatewayServer(
-    runtime,
-    { routes: directory, upstreams, metrics: counted.server },
-    {
-      host: config.rpc.host,
-      port: config.rpc.port,
-      limits: {
-        maxBodyBytes: limits.bodyBytes,
-        maxMetaBytes: limits.metaBytes,
-        maxInFlight: limits.inFlight,
-        maxUnsentBytes: limits.unsentBytes,
-        slowReaderMs: limits.slowReaderMs,
-        frameMs: limits.frameMs,
-        idleMs: limits.idleMs,
-        lingerMs: LINGER_MS,
-      },
-      admission: {
-        maxConnections: limits.connections,
-        maxConnectionsPerSource: limits.connectionsPerSource,
-        allowFrom: config.rpc.allowFrom,
-        proxyFrom: config.rpc.proxyFrom,
-        proxyHeaderMs: limits.proxyHeaderMs,
-      },
-      unknownTables:
-        limits.unknownTablesPerSecond === 0
-          ? undefined
-          : {
-              perSecond: limits.unknownTablesPerSecond,
-              burst: limits.unknownTablesBurst,
-              maxKeys: BUCKETS_MAX,
-            },
-      requestTimeoutMs: config.requestTimeoutMs,
-      errorsMode: config.errors.mode,
-    },
-  )
-  exposeGauges(metrics, { directory, upstreams, server, coordinator })
-  const listener = await server.listen().catch((error: unknown) => {
+  exposeGauges(metrics, directory, coordinator)
+  return directory
+}
+
+/** Rejects with a RuntimeError such as EADDRINUSE. */
+export async function startGateway(parts: DirectoryParts): Promise<Gateway> {
+  const { coordinator } = parts
+  const directory = openDirectory(parts)
+  const serving = await startServing({ ...parts, routes: directory }).catch((error: unknown) => {
     directory.close()
-    upstreams.close()
     throw error
   })
   let closing: Promise<void> | undefined
   const closeAll = async (spreadMs: number): Promise<void> => {
-    await server.drain(spreadMs)
+    await serving.close(spreadMs)
     directory.close()
-    upstreams.close()
   }
   return {
-    host: listener.host,
-    port: listener.port,
+    ...serving,
     directory,
-    upstreams,
-    server,
-    unreadyReason: () => {
-      if (closing !== undefined) return 'draining'
-      return coordinator.sessionEpoch() === 0 ? 'no ZooKeeper session yet' : undefined
-    },
-    degradedReasons: () => {
-      const reasons: string[] = []
-      if (coordinator.state() !== 'connected') reasons.push(`ZooKeeper ${coordinator.state()}`)
-      if (directory.outage) reasons.push('mappings vanished, routes kept')
-      return reasons
-    },
+    unreadyReason: () => (closing === undefined ? unreadyReason(coordinator) : 'draining'),
+    degradedReasons: () => degradedReasons(coordinator, directory),
     close: (spreadMs = 0) => {
       closing ??= closeAll(spreadMs)
       return closing
@@ -120,18 +70,22 @@ export async function startGateway(parts: {
   }
 }
 
-function exposeGauges(
-  metrics: Metrics,
-  parts: {
-    readonly directory: TableDirectory
-    readonly upstreams: Upstreams
-    readonly server: GatewayServer
-    readonly coordinator: Coordinator
-  },
-): void {
-  const { directory, upstreams, server, coordinator } = parts
-  metrics.gauge('client_connection_count', 'Client connections', () => server.connectionCount)
-  metrics.gauge('gateway_inflight', 'Queries being worked on', () => server.inFlight)
+/** O-3: a session seen once is enough; the loss of ZooKeeper later makes nobody unready. */
+export function unreadyReason(coordinator: Coordinator): string | undefined {
+  return coordinator.sessionEpoch() === 0 ? 'no ZooKeeper session yet' : undefined
+}
+
+export function degradedReasons(
+  coordinator: Coordinator,
+  directory: TableDirectory,
+): readonly string[] {
+  const reasons: string[] = []
+  if (coordinator.state() !== 'connected') reasons.push(`ZooKeeper ${coordinator.state()}`)
+  if (directory.outage) reasons.push('mappings vanished, routes kept')
+  return reasons
+}
+
+function exposeGauges(metrics: Metrics, directory: TableDirectory, coordinator: Coordinator): void {
   metrics.gauge('gateway_route_cache_entries', 'Tables in memory, by kind', () => [
     { labels: { kind: 'route' }, value: directory.routeCount },
     { labels: { kind: 'negative' }, value: directory.negativeCount },
@@ -150,5 +104,4 @@ function exposeGauges(
     'Watches of tables no longer in memory',
     () => directory.leftoverWatches,
   )
-  metrics.gauge('gateway_meta_groups', 'Clusters talked to', () => upstreams.size)
 }

@@ -50,10 +50,13 @@ export interface ServerMetrics {
   readonly tableQueried: (table: string, isMapped: boolean) => void
 }
 
-export interface GatewayMetrics {
-  readonly directory: DirectoryMetrics
+export interface ServingMetrics {
   readonly upstream: UpstreamMetrics
   readonly server: ServerMetrics
+}
+
+export interface GatewayMetrics extends ServingMetrics {
+  readonly directory: DirectoryMetrics
 }
 
 const TABLE_SERIES_MAX = 500
@@ -66,14 +69,14 @@ export function tagLabels(tags: readonly string[]): Labels {
 }
 
 export function gatewayMetrics(metrics: Metrics): GatewayMetrics {
-  return {
-    directory: directoryMetrics(metrics),
-    upstream: upstreamMetrics(metrics),
-    server: serverMetrics(metrics),
-  }
+  return { directory: directoryMetrics(metrics), ...servingMetrics(metrics) }
 }
 
-function directoryMetrics(metrics: Metrics): DirectoryMetrics {
+export function servingMetrics(metrics: Metrics): ServingMetrics {
+  return { upstream: upstreamMetrics(metrics), server: serverMetrics(metrics) }
+}
+
+export function directoryMetrics(metrics: Metrics): DirectoryMetrics {
   const invalid = new Set<string>()
   metrics.gauge('mapping_invalid', 'Tables whose mapping node holds no valid value', () =>
     [...invalid].slice(0, INVALID_SERIES_MAX).map((table) => ({ labels: { table }, value: 1 })),

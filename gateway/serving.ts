@@ -1,0 +1,99 @@
+/**
+ * What serves clients in a process: their connections on one side, the clusters' metas on the other,
+ * and between them routes that somebody else keeps (the process itself, or the primary of workers).
+ * A reload replaces this part and nothing else (`processes/`).
+ */
+import type { Metrics } from '../cluster/runtime/metrics.ts'
+import type { Runtime } from '../cluster/runtime/runtime.ts'
+import { GatewayServer } from './clients/server.ts'
+import type { GatewayConfig } from './config.ts'
+import { servingMetrics } from './metrics.ts'
+import type { Routes } from './routing/routes.ts'
+import { Upstreams } from './upstream/upstreams.ts'
+
+export interface Serving {
+  readonly host: string
+  /** The real port, also when 0 was asked for. */
+  readonly port: number
+  readonly server: GatewayServer
+  readonly upstreams: Upstreams
+  /**
+   * No further connections; answers what is being worked on and ends the connections, spread over
+   * `spreadMs`. The routes belong to the caller. Idempotent.
+   */
+  readonly close: (spreadMs?: number) => Promise<void>
+}
+
+const LINGER_MS = 5000
+/** Addresses whose unknown tables are counted. */
+const BUCKETS_MAX = 10_000
+
+/** Rejects with a RuntimeError such as EADDRINUSE. */
+export async function startServing(parts: {
+  readonly runtime: Runtime
+  readonly routes: Routes
+  readonly config: GatewayConfig
+  readonly metrics: Metrics
+}): Promise<Serving> {
+  const { runtime, routes, config, metrics } = parts
+  const { limits } = config
+  const counted = servingMetrics(metrics)
+  const upstreams = new Upstreams(runtime, counted.upstream, config.meta)
+  const server = new GatewayServer(
+    runtime,
+    { routes, upstreams, metrics: counted.server },
+    {
+      host: config.rpc.host,
+      port: config.rpc.port,
+      limits: {
+        maxBodyBytes: limits.bodyBytes,
+        maxMetaBytes: limits.metaBytes,
+        maxInFlight: limits.inFlight,
+        maxUnsentBytes: limits.unsentBytes,
+        slowReaderMs: limits.slowReaderMs,
+        frameMs: limits.frameMs,
+        idleMs: limits.idleMs,
+        lingerMs: LINGER_MS,
+      },
+      admission: {
+        maxConnections: limits.connections,
+        maxConnectionsPerSource: limits.connectionsPerSource,
+        allowFrom: config.rpc.allowFrom,
+        proxyFrom: config.rpc.proxyFrom,
+        proxyHeaderMs: limits.proxyHeaderMs,
+      },
+      unknownTables:
+        limits.unknownTablesPerSecond === 0
+          ? undefined
+          : {
+              perSecond: limits.unknownTablesPerSecond,
+              burst: limits.unknownTablesBurst,
+              maxKeys: BUCKETS_MAX,
+            },
+      requestTimeoutMs: config.requestTimeoutMs,
+      errorsMode: config.errors.mode,
+    },
+  )
+  metrics.gauge('client_connection_count', 'Client connections', () => server.connectionCount)
+  metrics.gauge('gateway_inflight', 'Queries being worked on', () => server.inFlight)
+  metrics.gauge('gateway_meta_groups', 'Clusters talked to', () => upstreams.size)
+  const listener = await server.listen().catch((error: unknown) => {
+    upstreams.close()
+    throw error
+  })
+  let closing: Promise<void> | undefined
+  const closeAll = async (spreadMs: number): Promise<void> => {
+    await server.drain(spreadMs)
+    upstreams.close()
+  }
+  return {
+    host: listener.host,
+    port: listener.port,
+    server,
+    upstreams,
+    close: (spreadMs = 0) => {
+      closing ??= closeAll(spreadMs)
+      return closing
+    },
+  }
+}
