@@ -137,6 +137,7 @@ if (named.length === 0) {
   step('format', 'node_modules/.bin/prettier', ['--check', '--log-level=warn', '.'])
   step('lint', 'node_modules/.bin/oxlint', ['--type-aware'])
   step('types', 'node_modules/.bin/tsc', ['-p', '.', '--noEmit'])
+  step('types of the admin page', 'node_modules/.bin/tsc', ['-p', 'admin-ui'])
 }
 await runTap(testFiles())
 if (quick)

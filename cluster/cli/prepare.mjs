@@ -27,6 +27,7 @@ process.chdir(root)
 const installMark = 'node_modules/.metaproxy-install'
 const engineMark = 'node_modules/.metaproxy-engine'
 const buildMark = 'dist/.stamp'
+const pageMark = 'dist/.page-stamp'
 const lockFile = 'dist/.prepare-lock'
 
 class PrepareError extends Error {}
@@ -186,23 +187,32 @@ function prepareEngine() {
 const sourceFolders = ['cluster', 'gateway', 'test']
 
 /** Path, time and size of every source: an edit, a removal or another compiler changes the text. */
-function buildMarkText() {
-  const lines = [`typescript ${readText(installMark)}`]
+function sourcesText(files, folders, isSource) {
+  const lines = [`packages ${readText(installMark)}`]
   const add = (path) => {
     const { mtimeMs, size } = statSync(path)
     lines.push(`${path} ${mtimeMs} ${size}`)
   }
-  add('tsconfig.json')
   const walk = (folder) => {
     for (const entry of readdirSync(folder, { withFileTypes: true })) {
       const path = join(folder, entry.name)
       if (entry.isDirectory()) {
         if (entry.name !== 'vectors' && entry.name !== 'node_modules') walk(path)
-      } else if (entry.name.endsWith('.ts')) add(path)
+      } else if (isSource(entry.name)) add(path)
     }
   }
-  for (const folder of sourceFolders) if (existsSync(folder)) walk(folder)
+  for (const file of files) add(file)
+  for (const folder of folders) if (existsSync(folder)) walk(folder)
   return lines.toSorted().join('\n')
+}
+
+function buildMarkText() {
+  return sourcesText(['tsconfig.json'], sourceFolders, (name) => name.endsWith('.ts'))
+}
+
+/** The admin page takes values and types from the API's schemas. */
+function pageMarkText() {
+  return sourcesText([], ['admin-ui', 'gateway/admin/api'], () => true)
 }
 
 /** Outputs whose source is gone, so that no stale test or module runs. */
@@ -234,6 +244,19 @@ function build() {
   }
   removeStaleOutputs()
   writeFileSync(buildMark, mark)
+}
+
+function buildPage() {
+  say('building the admin page')
+  rmSync(pageMark, { force: true })
+  const mark = pageMarkText()
+  const args = ['node_modules/vite/bin/vite.js', 'build', 'admin-ui', '--logLevel', 'warn']
+  const run = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  if (run.status !== 0) {
+    const output = firstLines(`${run.stdout ?? ''}${run.stderr ?? ''}`, 40)
+    throw new PrepareError(`the admin page cannot be built:\n${output || run.error?.message}`)
+  }
+  writeFileSync(pageMark, mark)
 }
 
 // --- One run at a time --------------------------------------------------------------------------
@@ -299,6 +322,7 @@ const steps = [
   { fresh: installIsFresh, run: install },
   { fresh: () => readText(engineMark) === engineMarkText(), run: prepareEngine },
   { fresh: () => readText(buildMark) === buildMarkText(), run: build },
+  { fresh: () => !existsSync('admin-ui') || readText(pageMark) === pageMarkText(), run: buildPage },
 ]
 
 function prepare() {
