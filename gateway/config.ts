@@ -118,9 +118,17 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
     }),
   }),
   meta: section('Asking the meta servers of a cluster', {
+    connections: integer({
+      about:
+        'Connections of a worker process to one meta server; the second is for when one is stuck',
+      default: 2,
+      min: 1,
+      max: 8,
+    }),
     connectTimeoutMs: duration({ about: 'Connecting', default: 1000, min: 10, max: 30_000 }),
     hedgeMs: duration({
-      about: 'A leader silent for this long: the other metas are asked as well',
+      about:
+        'The other metas are asked as well when the leader is silent for twice its p95, at least this',
       default: 200,
       min: 10,
       max: 10_000,

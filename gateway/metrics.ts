@@ -5,6 +5,7 @@
  */
 import type { Labels, MetricCounter, MetricHistogram, Metrics } from '../cluster/runtime/metrics.ts'
 import { type Refusal, refusals } from './clients/admission.ts'
+import { MetaTotalsTable } from './upstream/meta-totals.ts'
 
 export interface DirectoryMetrics {
   readonly coalescedLookups: MetricCounter
@@ -18,8 +19,10 @@ export interface DirectoryMetrics {
 }
 
 export interface UpstreamMetrics {
-  readonly asked: MetricCounter
-  readonly failed: MetricCounter
+  /** What became of the queries to each address. */
+  readonly totals: MetaTotalsTable
+  /** Where the times of a cluster's answers go, in seconds; they are samples. */
+  readonly durationOf: (cluster: string) => (seconds: number) => void
   readonly forwardsFollowed: MetricCounter
   readonly hedges: MetricCounter
 }
@@ -102,9 +105,26 @@ export function directoryMetrics(metrics: Metrics): DirectoryMetrics {
 }
 
 function upstreamMetrics(metrics: Metrics): UpstreamMetrics {
+  const totals = new MetaTotalsTable()
+  metrics.totals(
+    'gateway_meta_requests_total',
+    'Queries to meta servers, by what became of them',
+    () =>
+      [...totals.values()].flatMap(({ cluster, address: addr, answered, lost, timedOut }) => [
+        { labels: { cluster, addr, result: 'answered' }, value: answered },
+        { labels: { cluster, addr, result: 'lost' }, value: lost },
+        { labels: { cluster, addr, result: 'timed-out' }, value: timedOut },
+      ]),
+  )
   return {
-    asked: metrics.counter('gateway_meta_requests_total', 'Queries sent to meta servers'),
-    failed: metrics.counter('gateway_meta_failures_total', 'Queries lost with their connection'),
+    totals,
+    durationOf: (cluster) =>
+      metrics.histogram(
+        'gateway_meta_request_duration_seconds',
+        'From a query to its answer by a meta server, sampled',
+        durationBuckets,
+        { cluster: totals.clusterLabel(cluster) },
+      ).observe,
     forwardsFollowed: metrics.counter(
       'gateway_meta_forward_followed_total',
       'Forwards to another meta server that were followed',

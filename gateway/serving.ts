@@ -9,6 +9,7 @@ import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
 import { servingMetrics } from './metrics.ts'
 import type { Routes } from './routing/routes.ts'
+import { exposeUpstreams } from './upstream/upstream-gauges.ts'
 import { Upstreams } from './upstream/upstreams.ts'
 
 export interface Serving {
@@ -76,7 +77,7 @@ export async function startServing(parts: {
   )
   metrics.gauge('client_connection_count', 'Client connections', () => server.connectionCount)
   metrics.gauge('gateway_inflight', 'Queries being worked on', () => server.inFlight)
-  metrics.gauge('gateway_meta_groups', 'Clusters talked to', () => upstreams.size)
+  exposeUpstreams(metrics, upstreams)
   const listener = await server.listen().catch((error: unknown) => {
     upstreams.close()
     throw error

@@ -71,12 +71,12 @@ export class Metrics {
 
   /** `read` is called for each scrape; it answers one number or one per label set. */
   gauge(name: string, help: string, read: () => GaugeReading): void {
-    this.#expose(name, help, 'gauge', () => {
-      const reading = read()
-      return typeof reading === 'number'
-        ? [{ labels: {}, value: reading }]
-        : reading.slice(0, seriesMax)
-    })
+    this.#read(name, help, 'gauge', read)
+  }
+
+  /** Counters that are kept elsewhere: like a gauge, of values that never fall. */
+  totals(name: string, help: string, read: () => GaugeReading): void {
+    this.#read(name, help, 'counter', read)
   }
 
   /**
@@ -120,6 +120,15 @@ export class Metrics {
 
   async text(): Promise<string> {
     return this.#registry.metrics()
+  }
+
+  #read(name: string, help: string, type: MetricType, read: () => GaugeReading): void {
+    this.#expose(name, help, type, () => {
+      const reading = read()
+      return typeof reading === 'number'
+        ? [{ labels: {}, value: reading }]
+        : reading.slice(0, seriesMax)
+    })
   }
 
   /** The registry needs of a metric only its name and `get`; a second one of a name is refused. */

@@ -11,13 +11,15 @@ export class InFlight<Question, Taker> {
   /** Undefined: the slot is free; null: nobody waits for that answer any more. */
   #takers: (Taker | null | undefined)[] = emptySlots(SLOTS_FIRST)
   #questions: (Question | undefined)[] = emptySlots(SLOTS_FIRST)
-  #seqids = new Int32Array(SLOTS_FIRST)
+  #seqids = new Int32Array(SLOTS_FIRST).fill(-1)
   #sentAtMs = new Float64Array(SLOTS_FIRST)
   #size = 0
   #next = 0
   /** Nothing in flight is older than this one. */
   #oldest = 0
 
+  /** How many were added so far. */
+  issued = 0
   /** What the last `take` found. */
   question: Question | undefined = undefined
   taker: Taker | null = null
@@ -47,6 +49,7 @@ export class InFlight<Question, Taker> {
     this.#seqids[slot] = seqid
     this.#sentAtMs[slot] = sentAtMs
     this.#size++
+    this.issued++
     return seqid
   }
 
@@ -61,6 +64,12 @@ export class InFlight<Question, Taker> {
     this.#questions[slot] = undefined
     this.#size--
     return true
+  }
+
+  /** When the one with that id was sent, also just after it was taken; undefined: no longer known. */
+  sentAtMs(seqid: number): number | undefined {
+    const slot = seqid & this.#mask
+    return this.#seqids[slot] === seqid ? this.#sentAtMs[slot] : undefined
   }
 
   /** Another one, or nobody, gets the answer to that id. */
@@ -112,7 +121,7 @@ export class InFlight<Question, Taker> {
     const mask = slots - 1
     const takers: (Taker | null | undefined)[] = emptySlots(slots)
     const questions: (Question | undefined)[] = emptySlots(slots)
-    const seqids = new Int32Array(slots)
+    const seqids = new Int32Array(slots).fill(-1)
     const sentAtMs = new Float64Array(slots)
     for (const [slot, taker] of this.#takers.entries()) {
       if (taker === undefined) continue

@@ -51,7 +51,7 @@ export class MetaConnection {
   readonly #runtime: Runtime
   readonly #address: string
   readonly #batch: Batch
-  readonly #onDown: (connection: MetaConnection) => void
+  readonly #onDown: (connection: MetaConnection, lost: number) => void
   readonly #socket: Socket
   readonly #replies = new ReplyStream()
   readonly #inFlight = new InFlight<Question, ReplyTaker>(IN_FLIGHT_MAX)
@@ -65,13 +65,22 @@ export class MetaConnection {
   #unsentBytes = 0
   #state: 'connecting' | 'open' | 'closed' = 'connecting'
   #heardAtMs: number
+  /** It was up at some time. */
+  wasOpen = false
+  /** How long the last answer took; -1 when it was looked at. */
+  #tookMs = -1
+  /** Answers that `takeAnswered` told of. */
+  #answersTold = 0
 
-  /** `address` is `ip:port`. `onDown` is called once, when the connection is of no more use. */
+  /**
+   * `address` is `ip:port`. `onDown` is called once, when the connection is of no more use, with how
+   * many queries are lost with it.
+   */
   constructor(
     runtime: Runtime,
     batch: Batch,
     to: { readonly address: string; readonly connectTimeoutMs: number },
-    onDown: (connection: MetaConnection) => void,
+    onDown: (connection: MetaConnection, lost: number) => void,
   ) {
     this.#runtime = runtime
     this.#batch = batch
@@ -101,6 +110,37 @@ export class MetaConnection {
   /** Monotonic time of the last bytes, or of the beginning. */
   get heardAtMs(): number {
     return this.#heardAtMs
+  }
+
+  get state(): 'connecting' | 'open' | 'closed' {
+    return this.#state
+  }
+
+  /** Sent and not answered, with those that nobody waits for any more. */
+  get inFlight(): number {
+    return this.#inFlight.size
+  }
+
+  /** Since the last call; the late ones that nobody waited for are among them. */
+  takeAnswered(): number {
+    const answers = this.#inFlight.issued - this.#inFlight.size
+    const taken = answers - this.#answersTold
+    this.#answersTold = answers
+    return taken
+  }
+
+  /** How long the last answer since the last call took. */
+  takeSampleMs(): number | undefined {
+    const sampleMs = this.#tookMs
+    this.#tookMs = -1
+    return sampleMs < 0 ? undefined : sampleMs
+  }
+
+  /** How long it has left a query, or the connecting, without any sign of life; 0: nothing waits. */
+  silentMs(nowMs: number): number {
+    if (this.#state === 'connecting') return nowMs - this.#heardAtMs
+    const oldestMs = this.#inFlight.oldestSentAtMs()
+    return oldestMs === undefined ? 0 : nowMs - Math.max(oldestMs, this.#heardAtMs)
   }
 
   /** Of the last reply that a taker was told. */
@@ -194,10 +234,7 @@ export class MetaConnection {
 
   /** A meta server that answers nothing for 10 s although it is asked: the connection is dead. */
   checkSilence(nowMs: number): void {
-    const oldestMs = this.#inFlight.oldestSentAtMs()
-    if (oldestMs === undefined) return
-    if (nowMs - Math.max(oldestMs, this.#heardAtMs) > UNANSWERED_MS_MAX)
-      this.close(`no answer in ${UNANSWERED_MS_MAX} ms`)
+    if (this.silentMs(nowMs) > UNANSWERED_MS_MAX) this.close(`no answer in ${UNANSWERED_MS_MAX} ms`)
   }
 
   /** Idempotent; every query still waiting is told. */
@@ -206,9 +243,11 @@ export class MetaConnection {
     this.#state = 'closed'
     this.#socket.destroy()
     this.#runtime.log.debug('meta connection closed', { address: this.#address, reason })
+    const lostCount = this.#inFlight.size
+    this.#answersTold += lostCount
     const lost = this.#inFlight.takeAll()
     this.#unsent.length = 0
-    this.#onDown(this)
+    this.#onDown(this, lostCount)
     for (const { seqid, question, taker } of lost)
       if (question !== undefined) taker.onLost(this, seqid, question)
   }
@@ -216,6 +255,7 @@ export class MetaConnection {
   #onConnect(): void {
     if (this.#state !== 'connecting') return
     this.#state = 'open'
+    this.wasOpen = true
     this.#heardAtMs = this.#runtime.clock.monotonicMs()
     for (const bytes of this.#unsent) this.#socket.write(bytes)
     this.#unsent.length = 0
@@ -226,11 +266,15 @@ export class MetaConnection {
     if (this.#state === 'closed') return
     this.#heardAtMs = this.#runtime.clock.monotonicMs()
     const replies = this.#replies
+    const inFlight = this.#inFlight
+    const waiting = inFlight.size
     this.#joinBatch()
     try {
       replies.open(chunk)
       // A taker may close the connection.
       while (this.#isOpen() && replies.next()) this.#accept(replies)
+      if (inFlight.size < waiting)
+        this.#tookMs = this.#heardAtMs - (inFlight.sentAtMs(replies.seqid) ?? this.#heardAtMs)
     } catch (error) {
       if (!(error instanceof FrameError)) throw error
       this.close(error.message)

@@ -1,26 +1,41 @@
 /**
  * The configured metas of one cluster as addresses to dial: host names are resolved again now and
- * then, and when nobody answers (gateway.md M-6). IPv4 literals stay as they are.
+ * then, with each new connection, and when nobody answers (gateway.md M-6). IPv4 literals stay as
+ * they are.
  */
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
+
+const FRESH_MS = 1000
+/** A name may stand for many addresses, the names in a mapping are at most 32 (R-1). */
+const ENDPOINTS_MAX = 64
 
 export class MetaNames {
   readonly #runtime: Runtime
   readonly #log: Log
   readonly #names: readonly string[]
   readonly #resolveMs: number
+  readonly #onChange: () => void
   /** Whether there is anything to resolve. */
   readonly isNamed: boolean
   #endpoints: readonly string[]
   #resolving: Promise<void> | undefined
   #resolvedAtMs = -Infinity
 
-  /** `names` are `host:port`; they are resolved again when the last answer is older than `resolveMs`. */
-  constructor(runtime: Runtime, log: Log, names: readonly string[], resolveMs: number) {
+  /**
+   * `names` are `host:port`; they are resolved again when the last answer is older than `resolveMs`.
+   * `onChange` is called when they mean other addresses than before.
+   */
+  constructor(
+    runtime: Runtime,
+    log: Log,
+    names: readonly string[],
+    options: { readonly resolveMs: number; readonly onChange: () => void },
+  ) {
     this.#runtime = runtime
     this.#log = log
     this.#names = names
-    this.#resolveMs = resolveMs
+    this.#resolveMs = options.resolveMs
+    this.#onChange = options.onChange
     this.#endpoints = names.filter(isLiteral)
     this.isNamed = this.#endpoints.length < names.length
   }
@@ -32,6 +47,11 @@ export class MetaNames {
 
   isStale(nowMs: number): boolean {
     return this.isNamed && nowMs - this.#resolvedAtMs > this.#resolveMs
+  }
+
+  /** A connection is being made: the names are looked up again beside it, once in a second. */
+  onDial(nowMs: number): void {
+    if (this.isNamed && nowMs - this.#resolvedAtMs > FRESH_MS) void this.resolve()
   }
 
   /** Never rejects; the endpoints stay as they are when no name can be resolved. */
@@ -57,8 +77,14 @@ export class MetaNames {
       }),
     )
     this.#resolvedAtMs = this.#runtime.clock.monotonicMs()
-    const endpoints = [...new Set(found.flat())]
-    if (endpoints.length > 0) this.#endpoints = endpoints
+    const endpoints = [...new Set(found.flat())].slice(0, ENDPOINTS_MAX)
+    if (endpoints.length === 0) return
+    const isSame =
+      endpoints.length === this.#endpoints.length &&
+      endpoints.every((address) => this.#endpoints.includes(address))
+    if (isSame) return
+    this.#endpoints = endpoints
+    this.#onChange()
   }
 }
 

@@ -24,12 +24,20 @@ export interface Search {
   readonly taker: ReplyTaker
   /** Addresses asked in this round. */
   readonly tried: Set<string>
+  /** Monotonic times: when this round began, and when somebody was asked last. */
+  roundAtMs: number
+  askedAtMs: number
   attempts: Attempt[]
+  /** Forwards followed in this round. */
   hops: number
   /** Monotonic time of the next round, 0 when none is planned. */
   retryAtMs: number
   backoffMs: number
   isHedged: boolean
+  /** Lets it past open breakers (M-5, panic mode). */
+  isPanic: boolean
+  /** A silence was long enough: nobody else who is silent is asked in this round. */
+  isLate: boolean
   /** Some meta answered, be it only that it is not the leader. */
   someoneAlive: boolean
   hasResolvedAgain: boolean
@@ -39,16 +47,20 @@ export interface Search {
 
 const BACKOFF_FIRST_MS = 100
 
-export function newSearch(question: Question, taker: ReplyTaker): Search {
+export function newSearch(question: Question, taker: ReplyTaker, nowMs: number): Search {
   return {
     question,
     taker,
     tried: new Set(),
+    roundAtMs: nowMs,
+    askedAtMs: nowMs,
     attempts: [],
     hops: 0,
     retryAtMs: 0,
     backoffMs: BACKOFF_FIRST_MS,
     isHedged: false,
+    isPanic: false,
+    isLate: false,
     someoneAlive: false,
     hasResolvedAgain: false,
     notReady: undefined,

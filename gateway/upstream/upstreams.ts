@@ -4,33 +4,55 @@ import { Batch } from '../batch.ts'
 import type { UpstreamMetrics } from '../metrics.ts'
 import { MetaGroup, type UpstreamOptions } from './meta-group.ts'
 
+/** Where a table's questions go. */
+export interface Destination {
+  readonly cluster: string
+  readonly metas: readonly string[]
+  /** Equal for equal sets of metas. */
+  readonly group: string
+}
+
+const GROUPS_MAX = 1024
+
 export class Upstreams {
   /** What goes out to metas and clients, one write per socket and turn. */
   readonly batch: Batch
-  readonly #make: (metas: readonly string[]) => MetaGroup
+  readonly #make: (route: Destination) => MetaGroup
   readonly #groups = new Map<string, MetaGroup>()
 
   constructor(runtime: Runtime, metrics: UpstreamMetrics, options: UpstreamOptions) {
     const batch = new Batch(runtime.timers)
     this.batch = batch
-    this.#make = (metas) => new MetaGroup(runtime, batch, metas, metrics, options)
+    this.#make = (route) => new MetaGroup(runtime, batch, route, metrics, options)
   }
 
   get size(): number {
     return this.#groups.size
   }
 
-  group(route: { readonly group: string; readonly metas: readonly string[] }): MetaGroup {
+  group(route: Destination): MetaGroup {
     let group = this.#groups.get(route.group)
     if (group === undefined) {
-      group = this.#make(route.metas)
+      if (this.#groups.size >= GROUPS_MAX) this.#closeLeastUsed()
+      group = this.#make(route)
       this.#groups.set(route.group, group)
     }
     return group
   }
 
-  entries(): IterableIterator<[string, MetaGroup]> {
-    return this.#groups.entries()
+  /** Mappings that change all the time name ever new sets: the idlest group makes room. */
+  #closeLeastUsed(): void {
+    let least: [string, MetaGroup] | undefined
+    for (const entry of this.#groups)
+      if (entry[1].inFlight === 0 && entry[1].usedAtMs < (least?.[1].usedAtMs ?? Infinity))
+        least = entry
+    if (least === undefined) return
+    this.#groups.delete(least[0])
+    least[1].close()
+  }
+
+  groups(): IterableIterator<MetaGroup> {
+    return this.#groups.values()
   }
 
   /** Closes groups that nobody used since `beforeMs` of the monotonic clock. */
