@@ -100,8 +100,11 @@ function exposeGauges(metrics: Metrics, directory: TableDirectory, coordinator: 
     Number(coordinator.state() === 'connected'),
   )
   metrics.gauge(
-    'gateway_zk_leftover_watches',
-    'Watches of tables no longer in memory',
-    () => directory.leftoverWatches,
+    'gateway_zk_watches',
+    'Watches in ZooKeeper, of tables in memory and left over',
+    () => [
+      { labels: { kind: 'table' }, value: directory.routeCount + directory.negativeCount },
+      { labels: { kind: 'leftover' }, value: directory.leftoverWatches },
+    ],
   )
 }

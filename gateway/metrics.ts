@@ -3,6 +3,7 @@
  * `gateway_`. Labels are bounded: a table's name becomes one only when it is mapped, and only up to
  * a limit (O-1).
  */
+import { Rpc, rpcByName } from '../cluster/protocol/rpc-codes.ts'
 import type { Labels, MetricCounter, MetricHistogram, Metrics } from '../cluster/runtime/metrics.ts'
 import { type Refusal, refusals } from './clients/admission.ts'
 import { MetaTotalsTable } from './upstream/meta-totals.ts'
@@ -27,25 +28,33 @@ export interface UpstreamMetrics {
   readonly hedges: MetricCounter
 }
 
-export const results = [
+/** What became of a configuration query. */
+const results = [
   'relayed',
   'no-table',
   'invalid-mapping',
   'unavailable',
   'unreadable',
-  'unknown-rpc',
   'limited',
 ] as const
 export type Result = (typeof results)[number]
 
+/** How a request was framed: a Thrift header of version 0 or 1, or the native header. */
+export type HeaderVersion = 0 | 1 | 'native'
+
+/** Of queries with one header version: found with the request, then one field away. */
+export type QueryCounts = Readonly<Record<Result, MetricCounter>>
+
 export interface ServerMetrics {
-  readonly requests: Readonly<Record<Result, MetricCounter>>
+  readonly queries: Readonly<Record<HeaderVersion, QueryCounts>>
+  readonly durationSeconds: Readonly<Record<Result, MetricHistogram>>
+  /** A request for another RPC; names that do not exist count as one. */
+  readonly otherRequest: (rpc: string, result: string, version: HeaderVersion) => void
   readonly lookups: {
     readonly hit: MetricCounter
     readonly negative: MetricCounter
     readonly miss: MetricCounter
   }
-  readonly durationSeconds: MetricHistogram
   readonly rejectedFrame: (reason: string) => void
   readonly refusedConnections: Readonly<Record<Refusal, MetricCounter>>
   readonly bytesIn: MetricCounter
@@ -62,6 +71,7 @@ export interface GatewayMetrics extends ServingMetrics {
   readonly directory: DirectoryMetrics
 }
 
+const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const TABLE_SERIES_MAX = 500
 const INVALID_SERIES_MAX = 500
 const durationBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8]
@@ -81,16 +91,13 @@ export function servingMetrics(metrics: Metrics): ServingMetrics {
 
 export function directoryMetrics(metrics: Metrics): DirectoryMetrics {
   const invalid = new Set<string>()
-  metrics.gauge('mapping_invalid', 'Tables whose mapping node holds no valid value', () =>
+  metrics.gauge('gateway_mapping_invalid', 'Tables whose mapping node holds no valid value', () =>
     [...invalid].slice(0, INVALID_SERIES_MAX).map((table) => ({ labels: { table }, value: 1 })),
   )
   const counter = (name: string, help: string): MetricCounter =>
     metrics.counter(`gateway_${name}`, help)
   return {
-    coalescedLookups: counter(
-      'route_lookups_coalesced_total',
-      'Lookups that joined a running read',
-    ),
+    coalescedLookups: lookupCounters(metrics)('coalesced'),
     zooKeeperReads: counter('zk_reads_total', 'Reads of mapping nodes'),
     missedWatches: counter('zk_missed_watch_total', 'Changes found without a watch event'),
     sessionsExpired: counter('zk_session_expired_total', 'ZooKeeper sessions lost'),
@@ -137,12 +144,22 @@ function upstreamMetrics(metrics: Metrics): UpstreamMetrics {
 }
 
 function serverMetrics(metrics: Metrics): ServerMetrics {
-  const requests = Object.fromEntries(
-    results.map((result) => [
-      result,
-      metrics.counter('gateway_requests_total', 'Requests answered, by result', { result }),
-    ]),
-  ) as Record<Result, MetricCounter>
+  const requests = metrics.counters(
+    'gateway_requests_total',
+    'Requests answered, by RPC, result and header version',
+    'rpc',
+    'result',
+    'header_version',
+  )
+  const queryCounts = (version: string): QueryCounts =>
+    byResult((result) => requests(QUERY, result, version))
+  const lookups = lookupCounters(metrics)
+  const bytes = metrics.counters('gateway_bytes_total', 'Bytes from and to clients', 'dir')
+  const frames = metrics.counters(
+    'gateway_frames_rejected_total',
+    'Connections ended for what came, or did not come, on them, by reason',
+    'reason',
+  )
   const refusedConnections = Object.fromEntries(
     refusals.map((reason) => [
       reason,
@@ -151,29 +168,33 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
       }),
     ]),
   ) as Record<Refusal, MetricCounter>
-  const lookup = (result: string): MetricCounter =>
-    metrics.counter('gateway_route_lookups_total', 'Route lookups, by result', { result })
   return {
-    requests,
-    lookups: { hit: lookup('hit'), negative: lookup('negative'), miss: lookup('miss') },
-    durationSeconds: metrics.histogram(
-      'gateway_request_duration_seconds',
-      'From a whole request to its answer',
-      durationBuckets,
+    queries: { 0: queryCounts('0'), 1: queryCounts('1'), native: queryCounts('native') },
+    durationSeconds: byResult((result) =>
+      metrics.histogram(
+        'gateway_request_duration_seconds',
+        'From a whole configuration query to its answer',
+        durationBuckets,
+        { result },
+      ),
     ),
-    rejectedFrame: (reason) =>
-      metrics
-        .counter(
-          'gateway_frames_rejected_total',
-          'Connections ended for what came, or did not come, on them, by reason',
-          { reason },
-        )
-        .add(),
+    otherRequest: (rpc, result, version) =>
+      requests(rpcByName(rpc) === undefined ? '__unknown__' : rpc, result, String(version)).add(),
+    lookups: { hit: lookups('hit'), negative: lookups('negative'), miss: lookups('miss') },
+    rejectedFrame: (reason) => frames(reason).add(),
     refusedConnections,
-    bytesIn: metrics.counter('gateway_received_bytes_total', 'Bytes from clients'),
-    bytesOut: metrics.counter('gateway_sent_bytes_total', 'Bytes to clients'),
+    bytesIn: bytes('in'),
+    bytesOut: bytes('out'),
     tableQueried: byTable(metrics, 'client_query_config_count', 'Configuration queries, by table'),
   }
+}
+
+function byResult<T>(make: (result: Result) => T): Readonly<Record<Result, T>> {
+  return Object.fromEntries(results.map((result) => [result, make(result)])) as Record<Result, T>
+}
+
+function lookupCounters(metrics: Metrics): (result: string) => MetricCounter {
+  return metrics.counters('gateway_route_lookups_total', 'Route lookups, by result', 'result')
 }
 
 /** A counter with the label `table`, for mapped tables up to a limit (O-1). */

@@ -19,8 +19,14 @@ export interface MetricHistogram {
 
 export type GaugeReading = number | readonly { readonly labels: Labels; readonly value: number }[]
 
-/** Series of one name; labels must be bounded, and reaching this is a programming error. */
-const seriesMax = 1000
+/**
+ * Series of one name, and lines of all names: whoever sends made-up names must not blow up memory or
+ * the scrape. What comes beyond is counted under the label values `__other__`, gauges are cut off.
+ */
+const seriesOfNameMax = 1000
+const linesMax = 4800
+/** For histograms: their sum and count, and the bucket above all bounds. */
+const histogramExtraLines = 3
 
 interface Sample {
   readonly metricName?: string
@@ -46,6 +52,9 @@ export class Metrics {
   readonly #registry = new Registry()
   readonly #counters = new Map<string, Map<string, CounterSeries>>()
   readonly #histograms = new Map<string, Map<string, HistogramSeries>>()
+  #lines = 0
+  /** Of what is read for the scrape that runs. */
+  #readLines = 0
 
   /** Labels that every series gets; one of a series' own names wins. */
   setLabels(labels: Labels): void {
@@ -60,12 +69,39 @@ export class Metrics {
       this.#counters.set(name, (family = added))
       this.#expose(name, help, 'counter', () => [...added.values()])
     }
-    const series = seriesOf(family, name, labels, () => ({ labels, value: 0 }))
+    const series = this.#seriesOf(family, labels, 1, (given) => ({ labels: given, value: 0 }))
     return {
       add: (amount = 1) => {
         series.value += amount
       },
       value: () => series.value,
+    }
+  }
+
+  /**
+   * Counters of one name by the values of their labels, found again without making anything. The
+   * name is exposed from now on, also while nothing was counted.
+   */
+  counters(
+    name: string,
+    help: string,
+    ...labelNames: readonly string[]
+  ): (...values: readonly string[]) => MetricCounter {
+    const known = new Map<string, MetricCounter>()
+    if (!this.#counters.has(name)) {
+      const family = new Map<string, CounterSeries>()
+      this.#counters.set(name, family)
+      this.#expose(name, help, 'counter', () => [...family.values()])
+    }
+    return (...values) => {
+      const key = values.length === 1 ? (values[0] ?? '') : JSON.stringify(values)
+      let counter = known.get(key)
+      if (counter === undefined) {
+        const labels = labelNames.map((label, at) => [label, values[at] ?? ''] as const)
+        counter = this.counter(name, help, Object.fromEntries(labels))
+        if (known.size < seriesOfNameMax) known.set(key, counter)
+      }
+      return counter
     }
   }
 
@@ -97,8 +133,9 @@ export class Metrics {
         [...added.values()].flatMap((series) => histogramSamples(name, buckets, series)),
       )
     }
-    const series = seriesOf(family, name, labels, () => ({
-      labels,
+    const lines = buckets.length + histogramExtraLines
+    const series = this.#seriesOf(family, labels, lines, (given) => ({
+      labels: given,
       counts: new Float64Array(buckets.length + 1),
       sum: 0,
     }))
@@ -119,16 +156,41 @@ export class Metrics {
   }
 
   async text(): Promise<string> {
+    this.#readLines = 0
     return this.#registry.metrics()
   }
 
   #read(name: string, help: string, type: MetricType, read: () => GaugeReading): void {
     this.#expose(name, help, type, () => {
       const reading = read()
-      return typeof reading === 'number'
-        ? [{ labels: {}, value: reading }]
-        : reading.slice(0, seriesMax)
+      if (typeof reading === 'number') return [{ labels: {}, value: reading }]
+      const room = Math.max(0, linesMax - this.#lines - this.#readLines)
+      const shown = reading.slice(0, Math.min(seriesOfNameMax, room))
+      this.#readLines += shown.length
+      return shown
     })
+  }
+
+  #seriesOf<S>(
+    family: Map<string, S>,
+    labels: Labels,
+    lines: number,
+    make: (labels: Labels) => S,
+  ): S {
+    const key = keyOf(labels)
+    const known = family.get(key)
+    if (known !== undefined) return known
+    if (family.size >= seriesOfNameMax || this.#lines + lines > linesMax) {
+      const other = Object.fromEntries(Object.keys(labels).map((label) => [label, '__other__']))
+      const otherKey = keyOf(other)
+      const overflow = family.get(otherKey) ?? make(other)
+      family.set(otherKey, overflow)
+      return overflow
+    }
+    this.#lines += lines
+    const made = make(labels)
+    family.set(key, made)
+    return made
   }
 
   /** The registry needs of a metric only its name and `get`; a second one of a name is refused. */
@@ -141,18 +203,12 @@ export class Metrics {
   }
 }
 
-function seriesOf<S>(family: Map<string, S>, name: string, labels: Labels, make: () => S): S {
-  const key = JSON.stringify(
+function keyOf(labels: Labels): string {
+  return JSON.stringify(
     Object.keys(labels)
       .toSorted((a, b) => (a < b ? -1 : 1))
       .map((label) => [label, labels[label]]),
   )
-  const known = family.get(key)
-  if (known !== undefined) return known
-  if (family.size >= seriesMax) throw new Error(`metric ${name} has more than ${seriesMax} series`)
-  const made = make()
-  family.set(key, made)
-  return made
 }
 
 function histogramSamples(

@@ -41,6 +41,7 @@ export class QueryScan {
 
   /** What the last successful `next` found. */
   seqid = 0
+  version: 0 | 1 = 0
   clientTimeoutMs = 0
   /** The args struct. */
   start = 0
@@ -70,10 +71,12 @@ export class QueryScan {
     const version = view.getInt32(at + 4)
     if (version === 0) {
       if (view.getInt32(at + 8) !== V0_HEADER_BYTES) return 0
+      this.version = 0
       this.clientTimeoutMs = view.getInt32(at + 32)
       return this.#body(at + V0_HEADER_BYTES, view.getUint32(at + 16))
     }
     if (version !== 1) return 0
+    this.version = 1
     const metaBytes = view.getUint32(at + 8)
     const bodyAt = at + V1_HEADER_BYTES + metaBytes
     if (metaBytes > this.#maxMetaBytes || bodyAt > view.byteLength) return 0

@@ -23,7 +23,7 @@ import {
   type ConnectionEvents,
   type ConnectionLimits,
 } from './client-connection.ts'
-import type { Result, ServerMetrics } from '../metrics.ts'
+import type { QueryCounts, Result, ServerMetrics } from '../metrics.ts'
 import { NameCache, QueryScan } from './query-scan.ts'
 import { readQuery } from './query.ts'
 import type { Question } from '../question.ts'
@@ -197,7 +197,7 @@ export class GatewayServer {
       this.#onQuery(connection, frame)
       return
     }
-    this.#metrics.requests['unknown-rpc'].add()
+    this.#metrics.otherRequest(frame.name, 'unknown-rpc', frame.header.version)
     if (frame.name === NEGOTIATION) {
       if (!isNegotiation(frame.argument)) {
         answerWhole(connection, encodeReply(frame.name, frame.seqid, 'ERR_INVALID_DATA', undefined))
@@ -221,18 +221,23 @@ export class GatewayServer {
     const { argument, seqid, header } = frame
     const table = readQuery(argument)
     if (table === undefined) {
-      this.#metrics.requests.unreadable.add()
+      this.#metrics.queries[header.version].unreadable.add()
       answerWhole(connection, encodeReply(QUERY, seqid, 'ERR_INVALID_DATA', undefined))
       return
     }
     const at = { bytes: argument, start: 0, end: argument.length }
     const nowMs = this.#runtime.clock.monotonicMs()
-    this.#route(table, this.#question(connection, seqid, header.clientTimeoutMs, at, nowMs))
+    const counts = this.#metrics.queries[header.version]
+    this.#route(table, this.#question(connection, seqid, header.clientTimeoutMs, at, nowMs, counts))
   }
 
   #onScanned(connection: ClientConnection, scan: QueryScan, nowMs: number): void {
     const table = this.#names.text(scan.bytes, scan.nameStart, scan.nameEnd)
-    this.#route(table, this.#question(connection, scan.seqid, scan.clientTimeoutMs, scan, nowMs))
+    const counts = this.#metrics.queries[scan.version]
+    this.#route(
+      table,
+      this.#question(connection, scan.seqid, scan.clientTimeoutMs, scan, nowMs, counts),
+    )
   }
 
   #question(
@@ -241,9 +246,10 @@ export class GatewayServer {
     clientTimeoutMs: number,
     at: { readonly bytes: Buffer; readonly start: number; readonly end: number },
     nowMs: number,
+    counts: QueryCounts,
   ): ClientQuestion {
     const deadlineMs = nowMs + answerBudgetMs(clientTimeoutMs, this.#options.requestTimeoutMs)
-    return new ClientQuestion(this, connection, seqid, at, nowMs, deadlineMs)
+    return new ClientQuestion(this, connection, seqid, at, nowMs, deadlineMs, counts)
   }
 
   #route(table: string, question: ClientQuestion): void {
@@ -306,10 +312,10 @@ export class GatewayServer {
   }
 
   /** A question ends; for `ClientQuestion`. */
-  done(question: Question, result: Result, nowMs: number): void {
+  done(question: ClientQuestion, result: Result, nowMs: number): void {
     this.#inFlight--
-    this.#metrics.requests[result].add()
-    this.#metrics.durationSeconds.observe((nowMs - question.askedAtMs) / 1000)
+    question.counts[result].add()
+    this.#metrics.durationSeconds[result].observe((nowMs - question.askedAtMs) / 1000)
   }
 
   /** No meta answered; for `ClientQuestion`. */
@@ -328,6 +334,7 @@ class ClientQuestion implements Question {
   readonly end: number
   readonly askedAtMs: number
   readonly deadlineMs: number
+  readonly counts: QueryCounts
 
   constructor(
     server: GatewayServer,
@@ -336,6 +343,7 @@ class ClientQuestion implements Question {
     argument: { readonly bytes: Buffer; readonly start: number; readonly end: number },
     askedAtMs: number,
     deadlineMs: number,
+    counts: QueryCounts,
   ) {
     this.#server = server
     this.#connection = connection
@@ -345,6 +353,7 @@ class ClientQuestion implements Question {
     this.end = argument.end
     this.askedAtMs = askedAtMs
     this.deadlineMs = deadlineMs
+    this.counts = counts
   }
 
   get source(): string {

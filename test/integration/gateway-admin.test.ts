@@ -310,7 +310,10 @@ void t.test('the metrics keep the names of the Go proxy', async (t) => {
   t.match(text, /^client_query_config_count\{table="temp"\} 1$/m)
   t.match(text, /^client_query_config_count\{table="__unknown__"\} 1$/m)
   t.match(text, /^zk_request_count\{table="temp"\} 1$/m)
-  t.match(text, /^gateway_requests_total\{result="no-table"\} 1$/m)
+  t.match(
+    text,
+    /^gateway_requests_total\{rpc="RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX",result="no-table",header_version="0"\} 1$/m,
+  )
 })
 
 void t.test('without auth the API answers this machine under a local name only', async (t) => {
