@@ -113,7 +113,7 @@ void t.test(
     await world.map('temp', [one.address])
     t.equal(await clusterOf('temp'), 1)
     const alarm = async (): Promise<boolean> =>
-      (await world.metrics.text()).includes('mapping_invalid{table="temp"} 1')
+      (await world.metrics.text()).includes('gateway_mapping_invalid{table="temp"} 1')
     for (const bad of [
       '',
       '{"cluster":',
