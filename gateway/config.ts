@@ -20,6 +20,11 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
   rpc: section('Where clients connect', {
     host: text({ about: 'Address to listen on', default: '0.0.0.0', ...host }),
     port: integer({ about: 'Port of the Pegasus protocol', default: 34601, min: 0, max: 65535 }),
+    nativeHeader: choice({
+      about: "The native (RDSN) header of C++ clients on the same port, besides Thrift's",
+      of: ['on', 'off'],
+      default: 'on',
+    }),
     allowFrom: list({
       about: 'IPv4 ranges that clients may come from; none: from everywhere',
       default: [],

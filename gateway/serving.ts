@@ -49,6 +49,7 @@ export async function startServing(parts: {
       limits: {
         maxBodyBytes: limits.bodyBytes,
         maxMetaBytes: limits.metaBytes,
+        native: config.rpc.nativeHeader === 'on',
         maxInFlight: limits.inFlight,
         maxUnsentBytes: limits.unsentBytes,
         slowReaderMs: limits.slowReaderMs,

@@ -17,8 +17,8 @@ import type { RequestHeader } from './request-header.ts'
 
 export interface NativeRequest {
   readonly kind: 'native'
-  /** The part that both forms have. */
-  readonly header: Omit<RequestHeader, 'version'>
+  /** The part that all forms have. */
+  readonly header: Omit<RequestHeader, 'version'> & { readonly version: 'native' }
   readonly native: NativeHeader
   readonly name: string
   /** The args struct: the body as it came, with field id 0. A view on the receive buffer. */
@@ -107,6 +107,7 @@ class NativeRequestFramer {
     return {
       kind: 'native',
       header: {
+        version: 'native',
         appId: native.appId,
         partitionIndex: native.partitionIndex,
         clientTimeoutMs: native.timeoutMs,

@@ -6,7 +6,10 @@
  *
  *     open ── FIN or broken frame ──▶ finishing ── last answer sent ──▶ ended ──▶ closed
  */
-import { FrameError, type RequestFrame, RequestFramer } from '../../cluster/protocol/frame.ts'
+import type { RpcAddress } from '../../cluster/protocol/base.ts'
+import { FrameError } from '../../cluster/protocol/frame.ts'
+import { nativeSender } from '../../cluster/protocol/native-frame.ts'
+import { type AnyRequest, RequestStream } from '../../cluster/protocol/request-stream.ts'
 import type {
   Runtime,
   RuntimeError,
@@ -20,6 +23,8 @@ import type { QueryScan } from './query-scan.ts'
 export interface ConnectionLimits {
   readonly maxBodyBytes: number
   readonly maxMetaBytes: number
+  /** Whether native requests are taken (W-19); else they are garbage (W-10). */
+  readonly native: boolean
   /** Requests of one connection being worked on. */
   readonly maxInFlight: number
   /** Unsent answers beyond this stop the reading. */
@@ -35,7 +40,7 @@ export interface ConnectionLimits {
 }
 
 export interface ConnectionEvents {
-  readonly onRequest: (connection: ClientConnection, frame: RequestFrame) => void
+  readonly onRequest: (connection: ClientConnection, frame: AnyRequest) => void
   /** A well-formed query, as the scan found it; valid during the call. */
   readonly onQuery: (connection: ClientConnection, query: QueryScan, nowMs: number) => void
   readonly onBytes: (received: number, sent: number) => void
@@ -52,7 +57,7 @@ export class ClientConnection {
   readonly #events: ConnectionEvents
   readonly #batch: Batch
   readonly #scan: QueryScan
-  readonly #framer: RequestFramer
+  readonly #requests: RequestStream
   #state: 'open' | 'finishing' | 'ended' | 'closed' = 'open'
   #inFlight = 0
   #isPaused = false
@@ -85,7 +90,12 @@ export class ClientConnection {
     this.client = client
     this.#limits = limits
     this.#events = events
-    this.#framer = new RequestFramer(limits)
+    this.#requests = new RequestStream(limits)
+  }
+
+  /** Our end of it, as native replies give it. */
+  get localAddress(): RpcAddress {
+    return nativeSender(this.#socket.localAddress)
   }
 
   get inFlight(): number {
@@ -189,9 +199,9 @@ export class ClientConnection {
     if (this.#state !== 'open') return
     this.#wasActive = true
     this.#events.onBytes(chunk.length, 0)
-    const at = this.#framer.pendingBytes === 0 ? this.#readQueries(chunk) : 0
+    const at = this.#requests.pendingBytes === 0 ? this.#readQueries(chunk) : 0
     if (at < chunk.length) {
-      this.#framer.push(at === 0 ? chunk : chunk.subarray(at))
+      this.#requests.push(at === 0 ? chunk : chunk.subarray(at))
       this.#read()
       return
     }
@@ -214,6 +224,7 @@ export class ClientConnection {
       this.#events.onQuery(this, scan, nowMs)
     }
     this.#isReading = false
+    if (at > 0) this.#requests.chooseThrift()
     return at
   }
 
@@ -224,7 +235,7 @@ export class ClientConnection {
     let isComplete = false
     try {
       while (this.#mayRead()) {
-        const frame = this.#framer.next()
+        const frame = this.#requests.next()
         if (frame === undefined) {
           isComplete = true
           break
@@ -238,7 +249,7 @@ export class ClientConnection {
     } finally {
       this.#isReading = false
     }
-    const isPartial = isComplete && this.#framer.pendingBytes > 0
+    const isPartial = isComplete && this.#requests.pendingBytes > 0
     if (!isPartial) this.#frameSinceMs = 0
     else if (this.#frameSinceMs === 0) this.#frameSinceMs = this.#runtime.clock.monotonicMs()
     this.#afterRead()
@@ -281,7 +292,7 @@ export class ClientConnection {
       this.#socket.end()
       return
     }
-    if (this.#isPaused || this.#framer.pendingBytes > 0) this.#read()
+    if (this.#isPaused || this.#requests.pendingBytes > 0) this.#read()
   }
 
   #onDrain(): void {

@@ -6,13 +6,10 @@
  *
  * No promise, timer or log line per query: one object each, and clocks looked at in sweeps.
  */
-import {
-  type RequestFrame,
-  decodeArgument,
-  encodeReply,
-  encodeResult,
-} from '../../cluster/protocol/frame.ts'
+import { decodeArgument, encodeReply, encodeResult } from '../../cluster/protocol/frame.ts'
 import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
+import type { NativeHeader } from '../../cluster/protocol/native-frame.ts'
+import { type AnyRequest, encodeAnswer } from '../../cluster/protocol/request-stream.ts'
 import { Rpc, rpcByName } from '../../cluster/protocol/rpc-codes.ts'
 import { ProtocolError } from '../../cluster/protocol/schema.ts'
 import { NegotiationResponse, NegotiationStatus } from '../../cluster/protocol/security.ts'
@@ -24,6 +21,7 @@ import {
   type ConnectionLimits,
 } from './client-connection.ts'
 import type { QueryCounts, Result, ServerMetrics } from '../metrics.ts'
+import { markNative, nativeAnswer } from './native-answer.ts'
 import { NameCache, QueryScan } from './query-scan.ts'
 import { readQuery } from './query.ts'
 import type { Question } from '../question.ts'
@@ -192,7 +190,7 @@ export class GatewayServer {
     if (this.#connections.size === 0) this.#onIdle?.()
   }
 
-  #onRequest(connection: ClientConnection, frame: RequestFrame): void {
+  #onRequest(connection: ClientConnection, frame: AnyRequest): void {
     if (frame.name === QUERY) {
       this.#onQuery(connection, frame)
       return
@@ -200,35 +198,34 @@ export class GatewayServer {
     this.#metrics.otherRequest(frame.name, 'unknown-rpc', frame.header.version)
     if (frame.name === NEGOTIATION) {
       if (!isNegotiation(frame.argument)) {
-        answerWhole(connection, encodeReply(frame.name, frame.seqid, 'ERR_INVALID_DATA', undefined))
+        answerInKind(connection, frame, 'ERR_INVALID_DATA', undefined)
         return
       }
       // Nothing to negotiate: authentication is off.
       const status = NegotiationStatus.SASL_AUTH_DISABLE
       const result = encodeResult(Rpc.NEGOTIATION.result, NegotiationResponse.make({ status }))
-      answerWhole(connection, encodeReply(frame.name, frame.seqid, 'ERR_OK', result))
+      answerInKind(connection, frame, 'ERR_OK', result)
     } else if (rpcByName(frame.name)?.oneWay === true) {
       // An answer to clear_scanner ends the connection of a Go client (wire.md 5).
       connection.skip()
-    } else
-      answerWhole(
-        connection,
-        encodeReply(frame.name, frame.seqid, 'ERR_HANDLER_NOT_FOUND', undefined),
-      )
+    } else answerInKind(connection, frame, 'ERR_HANDLER_NOT_FOUND', undefined)
   }
 
-  #onQuery(connection: ClientConnection, frame: RequestFrame): void {
-    const { argument, seqid, header } = frame
+  #onQuery(connection: ClientConnection, frame: AnyRequest): void {
+    const { argument, header } = frame
     const table = readQuery(argument)
     if (table === undefined) {
       this.#metrics.queries[header.version].unreadable.add()
-      answerWhole(connection, encodeReply(QUERY, seqid, 'ERR_INVALID_DATA', undefined))
+      answerInKind(connection, frame, 'ERR_INVALID_DATA', undefined)
       return
     }
+    const isNative = frame.kind === 'native'
+    if (isNative) markNative(argument)
+    const asked = isNative ? frame.native : frame.seqid
     const at = { bytes: argument, start: 0, end: argument.length }
     const nowMs = this.#runtime.clock.monotonicMs()
     const counts = this.#metrics.queries[header.version]
-    this.#route(table, this.#question(connection, seqid, header.clientTimeoutMs, at, nowMs, counts))
+    this.#route(table, this.#question(connection, asked, header.clientTimeoutMs, at, nowMs, counts))
   }
 
   #onScanned(connection: ClientConnection, scan: QueryScan, nowMs: number): void {
@@ -242,14 +239,14 @@ export class GatewayServer {
 
   #question(
     connection: ClientConnection,
-    seqid: number,
+    asked: number | NativeHeader,
     clientTimeoutMs: number,
     at: { readonly bytes: Buffer; readonly start: number; readonly end: number },
     nowMs: number,
     counts: QueryCounts,
   ): ClientQuestion {
     const deadlineMs = nowMs + answerBudgetMs(clientTimeoutMs, this.#options.requestTimeoutMs)
-    return new ClientQuestion(this, connection, seqid, at, nowMs, deadlineMs, counts)
+    return new ClientQuestion(this, connection, asked, at, nowMs, deadlineMs, counts)
   }
 
   #route(table: string, question: ClientQuestion): void {
@@ -324,11 +321,12 @@ export class GatewayServer {
   }
 }
 
-/** One client's query: knows whom to tell, and under which sequence id. */
+/** One client's query: knows whom to tell, and in which form. */
 class ClientQuestion implements Question {
   readonly #server: GatewayServer
   readonly #connection: ClientConnection
-  readonly #seqid: number
+  /** The sequence id, or the header of a native request. */
+  readonly #asked: number | NativeHeader
   readonly bytes: Buffer
   readonly start: number
   readonly end: number
@@ -339,7 +337,7 @@ class ClientQuestion implements Question {
   constructor(
     server: GatewayServer,
     connection: ClientConnection,
-    seqid: number,
+    asked: number | NativeHeader,
     argument: { readonly bytes: Buffer; readonly start: number; readonly end: number },
     askedAtMs: number,
     deadlineMs: number,
@@ -347,7 +345,7 @@ class ClientQuestion implements Question {
   ) {
     this.#server = server
     this.#connection = connection
-    this.#seqid = seqid
+    this.#asked = asked
     this.bytes = argument.bytes
     this.start = argument.start
     this.end = argument.end
@@ -371,8 +369,16 @@ class ClientQuestion implements Question {
   }
 
   answer(bytes: Buffer, start: number, end: number, seqidAt: number): void {
-    bytes.writeInt32BE(this.#seqid, seqidAt)
-    this.#connection.answer(bytes, start, end)
+    const asked = this.#asked
+    const connection = this.#connection
+    if (typeof asked === 'number') {
+      bytes.writeInt32BE(asked, seqidAt)
+      connection.answer(bytes, start, end)
+    } else
+      answerWhole(
+        connection,
+        nativeAnswer(asked, connection.localAddress, bytes, start, end, seqidAt),
+      )
   }
 }
 
@@ -384,6 +390,15 @@ function isNegotiation(argument: Buffer): boolean {
     if (!(error instanceof ProtocolError)) throw error
     return false
   }
+}
+
+function answerInKind(
+  connection: ClientConnection,
+  request: AnyRequest,
+  errorName: string,
+  result: Buffer | undefined,
+): void {
+  answerWhole(connection, encodeAnswer(request, connection.localAddress, errorName, result))
 }
 
 function answerWhole(connection: ClientConnection, bytes: Buffer): void {

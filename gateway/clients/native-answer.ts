@@ -1,0 +1,32 @@
+/**
+ * A native client's query and its answer (gateway.md W-19). Metas are asked in Thrift frames whoever
+ * asks, so the two forms meet here: what a native client sent differs from the args of a Thrift client
+ * in the field id alone, and what a meta answered behind its header is a native body as it is. A frame
+ * cannot say "ask somebody else" to its sender, as the native header can: the forward-supported bit
+ * goes no further than here. Pure.
+ */
+import type { RpcAddress } from '../../cluster/protocol/base.ts'
+import { type NativeHeader, encodeNativeReply } from '../../cluster/protocol/native-frame.ts'
+
+/**
+ * Marks a well-formed args struct, in place, as a native caller's: field id 0, which official clients
+ * write. Original metas ignore it, ours answer it with the `hp_*` fields that such a client routes
+ * by (wire.md 6).
+ */
+export function markNative(argument: Buffer): void {
+  argument.writeInt16BE(0, 1)
+}
+
+/** A reply frame, in `bytes` from `start` to `end`, in the form of its request; a copy. */
+export function nativeAnswer(
+  request: NativeHeader,
+  from: RpcAddress,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  seqidAt: number,
+): Buffer {
+  const errorAt = start + 8
+  const errorName = bytes.toString('latin1', errorAt, errorAt + bytes.readUInt32BE(start + 4))
+  return encodeNativeReply(request, from, errorName, bytes.subarray(seqidAt + 4, end))
+}
