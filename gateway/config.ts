@@ -12,6 +12,7 @@ import {
   text,
 } from '../cluster/runtime/options.ts'
 import { rangeForm } from './clients/source-ranges.ts'
+import { STALE_POLICY_EXPECTED, STALE_POLICY_PATTERN } from './routing/staleness.ts'
 
 const RANGES_MAX = 256
 const host = { pattern: /^[A-Za-z0-9._-]{1,253}$/, expected: 'a host name or an IPv4 address' }
@@ -62,6 +63,13 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       pattern: /^(\/[^/\s]+)+$/,
       expected: 'a path such as /metaproxy/tables',
     }),
+    controlRoot: optional(
+      text({
+        about: 'Parent of the control tree; left out: the root with .gateway behind it',
+        pattern: /^(\/[^/\s]+)+$/,
+        expected: 'a path such as /metaproxy/tables.gateway',
+      }),
+    ),
     sessionTimeoutMs: duration({
       about: 'Session time asked for',
       default: 10_000,
@@ -115,6 +123,14 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       default: 300_000,
       min: 100,
       max: 86_400_000,
+    }),
+    stale: text({
+      about:
+        'Routes that ZooKeeper cannot confirm are used for ever (serve), until its session is ' +
+        'suspect (fail), or that long (bounded:<ms>); a table or group may have its own policy',
+      default: 'serve',
+      pattern: STALE_POLICY_PATTERN,
+      expected: STALE_POLICY_EXPECTED,
     }),
     writeForm: choice({
       about: 'Form of the JSON in new mapping nodes',

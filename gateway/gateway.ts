@@ -8,6 +8,8 @@ import type { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
 import type { GatewayConfig } from './config.ts'
 import { directoryMetrics } from './metrics.ts'
+import { controlRootOf } from './routing/control-nodes.ts'
+import { parseStalePolicy, SERVE } from './routing/staleness.ts'
 import { TableDirectory } from './routing/table-directory.ts'
 import { type Serving, startServing } from './serving.ts'
 
@@ -35,6 +37,8 @@ export function openDirectory(parts: DirectoryParts): TableDirectory {
   const { routing } = config
   const directory = new TableDirectory(runtime, coordinator, directoryMetrics(metrics), {
     root: config.zookeeper.root,
+    controlRoot: controlRootOf(config.zookeeper),
+    stale: parseStalePolicy(routing.stale) ?? SERVE,
     routesMax: routing.cache,
     negativesMax: routing.negativeCache,
     negativeTtlMs: routing.negativeTtlMs,
@@ -47,7 +51,6 @@ export function openDirectory(parts: DirectoryParts): TableDirectory {
 
 /** Rejects with a RuntimeError such as EADDRINUSE. */
 export async function startGateway(parts: DirectoryParts): Promise<Gateway> {
-  const { coordinator } = parts
   const directory = openDirectory(parts)
   const serving = await startServing({ ...parts, routes: directory }).catch((error: unknown) => {
     directory.close()
@@ -61,8 +64,8 @@ export async function startGateway(parts: DirectoryParts): Promise<Gateway> {
   return {
     ...serving,
     directory,
-    unreadyReason: () => (closing === undefined ? unreadyReason(coordinator) : 'draining'),
-    degradedReasons: () => degradedReasons(coordinator, directory),
+    unreadyReason: () => (closing === undefined ? directory.unreadyReason() : 'draining'),
+    degradedReasons: () => directory.degradedReasons(),
     close: (spreadMs = 0) => {
       closing ??= closeAll(spreadMs)
       return closing
@@ -70,26 +73,12 @@ export async function startGateway(parts: DirectoryParts): Promise<Gateway> {
   }
 }
 
-/** O-3: a session seen once is enough; the loss of ZooKeeper later makes nobody unready. */
-export function unreadyReason(coordinator: Coordinator): string | undefined {
-  return coordinator.sessionEpoch() === 0 ? 'no ZooKeeper session yet' : undefined
-}
-
-export function degradedReasons(
-  coordinator: Coordinator,
-  directory: TableDirectory,
-): readonly string[] {
-  const reasons: string[] = []
-  if (coordinator.state() !== 'connected') reasons.push(`ZooKeeper ${coordinator.state()}`)
-  if (directory.outage) reasons.push('mappings vanished, routes kept')
-  return reasons
-}
-
 function exposeGauges(metrics: Metrics, directory: TableDirectory, coordinator: Coordinator): void {
   metrics.gauge('gateway_route_cache_entries', 'Tables in memory, by kind', () => [
     { labels: { kind: 'route' }, value: directory.routeCount },
     { labels: { kind: 'negative' }, value: directory.negativeCount },
   ])
+  metrics.gauge('gateway_redirects', 'Cluster redirects in force', () => directory.redirects.size)
   metrics.gauge('gateway_routing_epoch', 'Changes of routes so far', () => directory.epoch)
   metrics.gauge(
     'gateway_route_staleness_seconds',

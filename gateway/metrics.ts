@@ -8,6 +8,11 @@ import type { Labels, MetricCounter, MetricHistogram, Metrics } from '../cluster
 import { type Refusal, refusals } from './clients/admission.ts'
 import { MetaTotalsTable } from './upstream/meta-totals.ts'
 
+/** By name, each on or off. */
+export interface Alarms {
+  readonly set: (name: string, isOn: boolean) => void
+}
+
 export interface DirectoryMetrics {
   readonly coalescedLookups: MetricCounter
   readonly zooKeeperReads: MetricCounter
@@ -16,7 +21,11 @@ export interface DirectoryMetrics {
   /** A node was read; the Go proxy's count by table. */
   readonly tableRead: (table: string, isMapped: boolean) => void
   /** Tables whose node holds no valid mapping now. */
-  readonly invalid: { readonly set: (table: string, isInvalid: boolean) => void }
+  readonly invalid: Alarms
+  /** Nodes of the control tree that hold no valid value now, such as `groups/g1`. */
+  readonly controlInvalid: Alarms
+  /** Clusters whose redirect cannot be applied now. */
+  readonly redirectRefused: Alarms
 }
 
 export interface UpstreamMetrics {
@@ -73,7 +82,7 @@ export interface GatewayMetrics extends ServingMetrics {
 
 const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const TABLE_SERIES_MAX = 500
-const INVALID_SERIES_MAX = 500
+const ALARM_SERIES_MAX = 500
 const durationBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8]
 
 /** `metric.tags` as labels of every series. */
@@ -90,10 +99,6 @@ export function servingMetrics(metrics: Metrics): ServingMetrics {
 }
 
 export function directoryMetrics(metrics: Metrics): DirectoryMetrics {
-  const invalid = new Set<string>()
-  metrics.gauge('gateway_mapping_invalid', 'Tables whose mapping node holds no valid value', () =>
-    [...invalid].slice(0, INVALID_SERIES_MAX).map((table) => ({ labels: { table }, value: 1 })),
-  )
   const counter = (name: string, help: string): MetricCounter =>
     metrics.counter(`gateway_${name}`, help)
   return {
@@ -102,11 +107,37 @@ export function directoryMetrics(metrics: Metrics): DirectoryMetrics {
     missedWatches: counter('zk_missed_watch_total', 'Changes found without a watch event'),
     sessionsExpired: counter('zk_session_expired_total', 'ZooKeeper sessions lost'),
     tableRead: byTable(metrics, 'zk_request_count', 'Mapping nodes read, by table'),
-    invalid: {
-      set: (table, isInvalid) => {
-        if (isInvalid) invalid.add(table)
-        else invalid.delete(table)
-      },
+    invalid: alarms(metrics, {
+      name: 'gateway_mapping_invalid',
+      help: 'Tables whose mapping node holds no valid value',
+      label: 'table',
+    }),
+    controlInvalid: alarms(metrics, {
+      name: 'gateway_control_invalid',
+      help: 'Nodes of the control tree that hold no valid value',
+      label: 'node',
+    }),
+    redirectRefused: alarms(metrics, {
+      name: 'gateway_redirect_refused',
+      help: 'Clusters whose redirect cannot be applied',
+      label: 'source',
+    }),
+  }
+}
+
+/** A series with value 1 for each alarm that is on. */
+function alarms(
+  metrics: Metrics,
+  { name, help, label }: { readonly name: string; readonly help: string; readonly label: string },
+): Alarms {
+  const on = new Set<string>()
+  metrics.gauge(name, help, () =>
+    [...on].slice(0, ALARM_SERIES_MAX).map((key) => ({ labels: { [label]: key }, value: 1 })),
+  )
+  return {
+    set: (key, isOn) => {
+      if (isOn) on.add(key)
+      else on.delete(key)
     },
   }
 }

@@ -152,7 +152,7 @@ export class EntryReader {
     const code = error instanceof CoordinatorError ? error.code : String(error)
     this.#log.debug('mapping not read', { table: entry.table, code })
     this.#events.onFailure(entry)
-    if (entry.answer === undefined) {
+    if (entry.truth === 'unread') {
       this.#settle(entry, Infinity)
       return
     }

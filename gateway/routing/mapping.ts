@@ -96,15 +96,21 @@ export function parseCluster(value: unknown, field: string): Parsed<string> {
     : { ok: true, value: name }
 }
 
-function parseObject(data: Buffer): Parsed<Record<string, unknown>> {
-  if (data.length > VALUE_BYTES_MAX)
-    return bad('', `a value of ${data.length} bytes, at most ${VALUE_BYTES_MAX}`)
-  let parsed: unknown
+export function parseJson(data: Buffer, bytesMax: number): Parsed<unknown> {
+  if (data.length > bytesMax) return bad('', `a value of ${data.length} bytes, at most ${bytesMax}`)
   try {
-    parsed = JSON.parse(data.toString('utf8'))
+    const value: unknown = JSON.parse(data.toString('utf8'))
+    return { ok: true, value }
   } catch (error) {
     return bad('', `not JSON: ${error instanceof Error ? error.message : 'unreadable'}`)
   }
+}
+
+/** A JSON object of up to 64 KiB. */
+export function parseObject(data: Buffer): Parsed<Record<string, unknown>> {
+  const json = parseJson(data, VALUE_BYTES_MAX)
+  if (!json.ok) return json
+  const parsed = json.value
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     return bad('', 'expected a JSON object')
   return { ok: true, value: { ...parsed } }

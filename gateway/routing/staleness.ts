@@ -12,19 +12,16 @@ export type StalePolicy =
 
 export const SERVE: StalePolicy = { kind: 'serve' }
 const FAIL: StalePolicy = { kind: 'fail' }
-const BOUND_MS_MAX = 86_400_000
 
-export const STALE_POLICY_EXPECTED = `serve, fail or bounded:<ms> with up to ${BOUND_MS_MAX} ms`
+export const STALE_POLICY_PATTERN = /^(?:serve|fail|bounded:(\d{1,9}))$/
+export const STALE_POLICY_EXPECTED = 'serve, fail or bounded:<ms> with up to nine digits'
 
 /** Undefined for anything else than `serve`, `fail` and `bounded:<ms>`. */
 export function parseStalePolicy(value: unknown): StalePolicy | undefined {
-  if (value === 'serve') return SERVE
-  if (value === 'fail') return FAIL
-  if (typeof value !== 'string') return undefined
-  const [, digits] = /^bounded:(\d{1,9})$/.exec(value) ?? []
-  if (digits === undefined) return undefined
-  const boundMs = Number(digits)
-  return boundMs <= BOUND_MS_MAX ? { kind: 'bounded', boundMs } : undefined
+  const [text, digits] = (typeof value === 'string' && STALE_POLICY_PATTERN.exec(value)) || []
+  if (text === undefined) return undefined
+  if (digits !== undefined) return { kind: 'bounded', boundMs: Number(digits) }
+  return text === 'serve' ? SERVE : FAIL
 }
 
 /** How old an unconfirmed route may get, in milliseconds; `suspectMs` is the session time. */

@@ -4,36 +4,50 @@
  * one read in flight per table, a bad value keeps the last good route, and after a session loss
  * every entry is read and watched again. Knows nothing of meta servers or of client connections.
  *
- * An entry's life: `loading` (somebody waits) → `route`, `missing` or `invalid`, and from there only
- * to another of these three; while it is read again the old answer stays.
+ * An entry's life: `loading` (somebody waits) → `mapped`, `missing` or `invalid`, and from there only
+ * to another of these three; while it is read again the old answer stays. What a mapping means for
+ * clients, with redirects and staleness, is worked out by the route table.
  */
 import type { Coordinator, NodeStat } from '../../cluster/coordinator/coordinator.ts'
 import type { Log, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import { ControlTree } from './control-tree.ts'
 import { DeletionGuard } from './deletion-guard.ts'
 import { EntryReader } from './entry-reader.ts'
-import { Lru } from './lru.ts'
-import { canonicalMetas, isTableName, parseMapping } from './mapping.ts'
+import { isTableName, type Mapping, parseMapping } from './mapping.ts'
+import { canonicalMetas } from './mapping.ts'
 import type { DirectoryMetrics } from '../metrics.ts'
+import type { Redirect } from './redirects.ts'
+import { MISSING, UNAVAILABLE } from './resolution.ts'
+import { RouteTable } from './route-table.ts'
 import type { RouteListener, SharedRoutes } from './routes.ts'
-import { SERVE } from './staleness.ts'
-import { type Entry, type Lookup, newEntry, tellAll } from './table-entry.ts'
+import { parseStalePolicy, type StalePolicy } from './staleness.ts'
+import {
+  type Entry,
+  type Lookup,
+  type Mapped,
+  newEntry,
+  tellAll,
+  type Truth,
+} from './table-entry.ts'
 import { Verification } from './verification.ts'
 
 export interface DirectoryOptions {
   /** Path of the mapping nodes' parent, such as `/metaproxy/tables`. */
   readonly root: string
+  /** Path of the control tree (3.6). */
+  readonly controlRoot: string
   readonly routesMax: number
   readonly negativesMax: number
   readonly negativeTtlMs: number
   /** A first lookup that ZooKeeper leaves unanswered is given up after this. */
   readonly lookupTimeoutMs: number
   readonly reconcileIntervalMs: number
+  /** How long routes may be used that nobody can confirm, unless a table or group says otherwise. */
+  readonly stale: StalePolicy
 }
 
-const MISSING: Lookup = { kind: 'missing' }
-const INVALID: Lookup = { kind: 'invalid' }
-const UNAVAILABLE: Lookup = { kind: 'unavailable' }
 const LOADING_MAX = 20_000
+const CLUSTERS_MAX = 10_000
 
 export class TableDirectory implements SharedRoutes {
   readonly #runtime: Runtime
@@ -41,17 +55,19 @@ export class TableDirectory implements SharedRoutes {
   readonly #coordinator: Coordinator
   readonly #options: DirectoryOptions
   readonly #metrics: DirectoryMetrics
-  readonly #routes: Lru<Entry>
-  readonly #negatives: Lru<Entry>
+  readonly #control: ControlTree
+  readonly #table: RouteTable
   readonly #reader: EntryReader
   readonly #verification: Verification
-  readonly #loading = new Map<string, Entry>()
-  readonly #listeners = new Set<RouteListener>()
   readonly #deletions: DeletionGuard<Entry>
+  /** Nobody knows an answer yet. */
+  readonly #loading = new Map<string, Entry>()
   readonly #metasOfCluster = new Map<string, string>()
-  #epoch = 0
-  #disconnectedAtMs: number | undefined
+  /** Since when not everything could be confirmed. */
+  #staleSinceMs: number | undefined
   #sessionEpoch = 0
+  /** Counts losses and returns of the connection. */
+  #connections = 0
   #closed = false
   #giveUpTimer: Timer | undefined
   readonly #stopListening: () => void
@@ -67,6 +83,19 @@ export class TableDirectory implements SharedRoutes {
     this.#coordinator = coordinator
     this.#metrics = metrics
     this.#options = options
+    this.#control = new ControlTree(runtime, coordinator, metrics, {
+      controlRoot: options.controlRoot,
+      onChange: () => this.#table.resolve(),
+      onConfirmed: () => this.#table.confirmControl(),
+    })
+    this.#table = new RouteTable(runtime, coordinator, this.#control, {
+      ...options,
+      onEvicted: (entry) => this.#forget(entry),
+      onAnswer: (entry, answer) => {
+        this.#loading.delete(entry.table)
+        tellAll(entry, answer)
+      },
+    })
     this.#reader = new EntryReader(runtime, coordinator, metrics, {
       onValue: (entry, data, stat) => this.#onValue(entry, data, stat),
       onAbsent: (entry) => this.#onAbsent(entry),
@@ -74,36 +103,32 @@ export class TableDirectory implements SharedRoutes {
     })
     this.#verification = new Verification(runtime, coordinator, metrics, {
       intervalMs: options.reconcileIntervalMs,
-      entries: () => this.#entriesNewestFirst(),
+      entries: () => this.#table.newestFirst(),
       isHandled: (entry) => this.#deletions.has(entry),
       read: (entry) => this.#reader.read(entry),
     })
-    const evicted = (_table: string, entry: Entry): void => this.#forget(entry)
-    this.#routes = new Lru(options.routesMax, evicted)
-    this.#negatives = new Lru(options.negativesMax, evicted)
     this.#deletions = new DeletionGuard({
       runtime,
-      routeCount: () => this.#routes.size,
+      routeCount: () => this.#table.routeCount,
       rootExists: async () => (await coordinator.exists(options.root)) !== undefined,
       onDeleted: (entry) => this.#onDeleted(entry),
       onOutage: (tables) => this.#log.error('mappings vanished, routes kept', { tables }),
     })
     this.#sessionEpoch = coordinator.sessionEpoch()
-    if (coordinator.state() !== 'connected') this.#disconnectedAtMs = runtime.clock.monotonicMs()
+    if (coordinator.state() !== 'connected') this.#staleSinceMs = runtime.clock.monotonicMs()
     this.#stopListening = coordinator.onState(() => this.#onState())
   }
 
-  /** Rises with every change of a route. */
   get epoch(): number {
-    return this.#epoch
+    return this.#table.epoch
   }
 
   get routeCount(): number {
-    return this.#routes.size
+    return this.#table.routeCount
   }
 
   get negativeCount(): number {
-    return this.#negatives.size
+    return this.#table.negativeCount
   }
 
   /** Watches set in ZooKeeper for entries that were evicted since; the client cannot take them back. */
@@ -111,36 +136,55 @@ export class TableDirectory implements SharedRoutes {
     return this.#reader.leftoverWatches
   }
 
-  /** Milliseconds since the routes were last known to be current; 0 while connected. */
-  stalenessMs(): number {
-    const since = this.#disconnectedAtMs
-    return since === undefined ? 0 : this.#runtime.clock.monotonicMs() - since
+  /** Redirects in force, by the cluster that they lead away from. */
+  get redirects(): ReadonlyMap<string, Redirect> {
+    return this.#control.redirects
   }
 
-  /** Routes are kept although their nodes are gone, because too much is gone at once (R-16). */
+  /** Why it cannot tell anything yet. */
+  unreadyReason(): string | undefined {
+    if (this.#control.isLoaded) return undefined
+    const hasSession = this.#coordinator.sessionEpoch() > 0
+    return hasSession ? 'control tree not read yet' : 'no ZooKeeper session yet'
+  }
+
+  /** It serves, but not as it should. */
+  degradedReasons(): readonly string[] {
+    const reasons: string[] = []
+    const state = this.#coordinator.state()
+    if (state !== 'connected') reasons.push(`ZooKeeper ${state}`)
+    if (this.outage) reasons.push('mappings vanished, routes kept')
+    const refused = this.#control.refusedCount
+    if (refused > 0) reasons.push(`${refused} redirects refused`)
+    return reasons
+  }
+
+  stalenessMs(): number {
+    const since = this.#staleSinceMs
+    return since === undefined ? 0 : Math.max(0, this.#runtime.clock.monotonicMs() - since)
+  }
+
   get outage(): boolean {
     return this.#deletions.outage
   }
 
-  /** From memory; undefined when the node must be read first (`load`). */
   find(table: string): Lookup | undefined {
-    const entry = this.#routes.get(table)
-    if (entry !== undefined) return entry.answer
-    const negative = this.#negatives.get(table)
+    const entry = this.#table.route(table)
+    if (entry !== undefined) return this.#table.answer(entry)
+    const negative = this.#table.negative(table)
     if (negative === undefined) return isTableName(table) ? undefined : MISSING
     if (this.#runtime.clock.monotonicMs() >= negative.negativeUntilMs) this.#refresh(negative)
-    return negative.answer
+    return this.#table.answer(negative)
   }
 
-  /** Reads the node; `tell` is called once, with `unavailable` after the lookup timeout. */
   load(table: string, budgetMs: number, tell: (lookup: Lookup) => void): void {
     const known = this.find(table)
     if (known !== undefined) {
       tell(known)
       return
     }
-    const giveUpAtMs =
-      this.#runtime.clock.monotonicMs() + Math.min(budgetMs, this.#options.lookupTimeoutMs)
+    const nowMs = this.#runtime.clock.monotonicMs()
+    const giveUpAtMs = nowMs + Math.min(budgetMs, this.#options.lookupTimeoutMs)
     let entry = this.#loading.get(table)
     if (entry === undefined) {
       if (this.#loading.size >= LOADING_MAX) {
@@ -155,35 +199,30 @@ export class TableDirectory implements SharedRoutes {
       this.#metrics.coalescedLookups.add()
       entry.waiting.push({ tell, giveUpAtMs })
     }
-    this.#giveUpTimer ??= this.#runtime.timers.after(
-      Math.max(0, giveUpAtMs - this.#runtime.clock.monotonicMs()),
-      () => this.#giveUp(),
+    this.#giveUpTimer ??= this.#runtime.timers.after(Math.max(0, giveUpAtMs - nowMs), () =>
+      this.#giveUp(),
     )
   }
 
   onChange(listener: RouteListener): () => void {
-    const entry: RouteListener = (table, change) => listener(table, change)
-    this.#listeners.add(entry)
-    return () => this.#listeners.delete(entry)
+    return this.#table.onChange(listener)
   }
 
-  *known(): Generator<{ readonly table: string; readonly lookup: Lookup }> {
-    for (const entries of [this.#negatives, this.#routes])
-      for (const { table, answer } of entries.values())
-        if (answer !== undefined) yield { table, lookup: answer }
+  known(): Iterable<{ readonly table: string; readonly lookup: Lookup }> {
+    return this.#table.known()
   }
 
   touch(tables: Iterable<string>): void {
     for (const table of tables)
-      if (this.#routes.get(table) === undefined) this.#negatives.get(table)
+      if (this.#table.route(table) === undefined) this.#table.negative(table)
   }
 
   async settled(): Promise<void> {
     await this.#reader.settled()
     await this.#deletions.judged()
+    await this.#control.settled()
   }
 
-  /** Idempotent. Those who wait are told `unavailable`. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -191,10 +230,11 @@ export class TableDirectory implements SharedRoutes {
     this.#giveUpTimer?.cancel()
     this.#verification.close()
     this.#deletions.close()
+    this.#reader.close()
+    this.#control.close()
     for (const entry of this.#loading.values()) tellAll(entry, UNAVAILABLE)
     this.#loading.clear()
-    this.#reader.close()
-    this.#listeners.clear()
+    this.#table.close()
   }
 
   #giveUp(): void {
@@ -218,7 +258,7 @@ export class TableDirectory implements SharedRoutes {
   }
 
   #onFailure(entry: Entry): void {
-    if (entry.answer !== undefined) return
+    if (entry.truth !== 'unread') return
     this.#loading.delete(entry.table)
     tellAll(entry, UNAVAILABLE)
   }
@@ -227,24 +267,33 @@ export class TableDirectory implements SharedRoutes {
     entry.modifiedZxid = stat.modifiedZxid
     this.#deletions.clear(entry)
     const parsed = parseMapping(data)
+    this.#metrics.invalid.set(entry.table, !parsed.ok)
     if (!parsed.ok) {
       const { field, message } = parsed.problem
-      this.#metrics.invalid.set(entry.table, true)
       this.#log.error('mapping invalid', { table: entry.table, field, problem: message })
       // The last good route stays in force (R-5).
-      this.#settle(entry, entry.answer?.kind === 'route' ? entry.answer : INVALID)
+      this.#learn(entry, entry.truth === 'mapped' ? 'mapped' : 'invalid')
       return
     }
-    this.#metrics.invalid.set(entry.table, false)
-    const { cluster, metas } = parsed.value
-    const group = canonicalMetas(metas)
-    const old = entry.answer
-    if (old?.kind === 'route' && old.route.cluster === cluster && old.route.group === group) return
-    this.#warnOfDrift(entry.table, cluster, group)
-    this.#settle(entry, {
-      kind: 'route',
-      route: { table: entry.table, cluster, metas, group, stale: SERVE },
-    })
+    const mapped = this.#mappedTo(entry.table, parsed.value)
+    if (entry.mapped?.cluster !== mapped.cluster || entry.mapped.group !== mapped.group)
+      this.#warnOfDrift(entry.table, mapped.cluster, mapped.group)
+    entry.mapped = mapped
+    this.#learn(entry, 'mapped')
+  }
+
+  #mappedTo(table: string, { cluster, metas, raw }: Mapping): Mapped {
+    const { stale: text, group: tableGroup } = raw
+    const stale = parseStalePolicy(text)
+    if (text !== undefined && stale === undefined)
+      this.#log.warn('staleness policy of a mapping ignored', { table, found: text })
+    return {
+      cluster,
+      metas,
+      group: canonicalMetas(metas),
+      tableGroup: typeof tableGroup === 'string' ? tableGroup : undefined,
+      stale,
+    }
   }
 
   /** Two nodes that give one cluster different metas (R-6): each table still uses its own. */
@@ -252,74 +301,69 @@ export class TableDirectory implements SharedRoutes {
     const other = this.#metasOfCluster.get(cluster)
     if (other !== undefined && other !== group)
       this.#log.warn('cluster with two sets of metas', { table, cluster, metas: group, other })
-    if (this.#metasOfCluster.size > 10_000) this.#metasOfCluster.clear()
+    if (this.#metasOfCluster.size > CLUSTERS_MAX) this.#metasOfCluster.clear()
     this.#metasOfCluster.set(cluster, group)
   }
 
   #onAbsent(entry: Entry): void {
     this.#metrics.invalid.set(entry.table, false)
-    if (entry.answer?.kind !== 'route') {
-      this.#settle(entry, MISSING)
-      return
-    }
-    this.#deletions.suspect(entry)
+    if (entry.truth === 'mapped') this.#deletions.suspect(entry)
+    else this.#learn(entry, 'missing')
   }
 
   #onDeleted(entry: Entry): void {
     if (entry.evicted) return
     this.#log.info('mapping deleted', { table: entry.table })
-    this.#settle(entry, MISSING)
+    entry.mapped = undefined
+    this.#learn(entry, 'missing')
   }
 
-  /** Puts the entry where its answer belongs and tells those who wait. */
-  #settle(entry: Entry, answer: Lookup): void {
-    const { table } = entry
-    const changed = entry.answer !== answer
-    const isFirst = entry.answer === undefined
-    entry.answer = answer
-    this.#loading.delete(table)
-    if (answer.kind === 'missing') {
+  /** ZooKeeper has just said so. */
+  #learn(entry: Entry, truth: Truth): void {
+    entry.truth = truth
+    entry.staleSinceMs = undefined
+    if (truth === 'missing')
       entry.negativeUntilMs = this.#runtime.clock.monotonicMs() + this.#options.negativeTtlMs
-      this.#routes.delete(table)
-      if (this.#negatives.peek(table) === undefined) this.#negatives.set(table, entry)
-    } else {
-      this.#negatives.delete(table)
-      if (this.#routes.peek(table) === undefined) this.#routes.set(table, entry)
-    }
-    if (changed) {
-      this.#epoch++
-      if (!isFirst && answer.kind === 'route')
-        this.#log.info('mapping changed', { table, cluster: answer.route.cluster })
-      for (const listener of this.#listeners) listener(table, answer)
-    }
-    tellAll(entry, answer)
+    this.#table.place(entry)
   }
 
   #forget(entry: Entry): void {
     this.#reader.forget(entry)
     this.#metrics.invalid.set(entry.table, false)
     this.#deletions.clear(entry)
-    for (const listener of this.#listeners) listener(entry.table, 'forgotten')
+    // Mapped, but nobody knows of redirects yet.
+    this.#loading.delete(entry.table)
+    tellAll(entry, UNAVAILABLE)
   }
 
   #onState(): void {
     const state = this.#coordinator.state()
+    const connection = ++this.#connections
     if (state !== 'connected') {
       if (state === 'expired') this.#metrics.sessionsExpired.add()
-      this.#disconnectedAtMs ??= this.#runtime.clock.monotonicMs()
+      const sinceMs = Math.min(
+        this.#runtime.clock.monotonicMs(),
+        this.#coordinator.lastAnswerAtMs(),
+      )
+      this.#staleSinceMs ??= sinceMs
+      this.#table.lose(sinceMs, state === 'expired')
       return
     }
     const isNewSession = this.#coordinator.sessionEpoch() !== this.#sessionEpoch
     this.#sessionEpoch = this.#coordinator.sessionEpoch()
-    this.#disconnectedAtMs = undefined
-    const entries = this.#entriesNewestFirst()
+    const entries = this.#table.newestFirst()
     // A watch dies with its session (R-22); a read that failed may have left none either.
     if (isNewSession) for (const entry of entries) entry.armed = false
+    this.#table.regain(isNewSession, this.#control.isConfirmed)
     this.#reader.rearm(entries.filter((entry) => !entry.armed))
     if (!isNewSession) void this.#verification.confirmAll()
+    void this.#whenConfirmed(connection)
   }
 
-  #entriesNewestFirst(): Entry[] {
-    return [...this.#negatives.values(), ...this.#routes.values()].toReversed()
+  async #whenConfirmed(connection: number): Promise<void> {
+    await this.#reader.settled()
+    if (connection !== this.#connections) return
+    this.#staleSinceMs = undefined
+    this.#table.confirmAll()
   }
 }

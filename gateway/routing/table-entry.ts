@@ -1,8 +1,7 @@
 /**
- * What the table directory knows of one table: the answer in force, the state of the watch on its
- * node, and who waits for the first answer. Data only; the rules are in `table-directory.ts`.
+ * What the table directory knows of one table: what its node said, the answer in force, the state of
+ * the watch on the node, and who waits for the first answer. Data only; the rules are elsewhere.
  */
-
 import type { StalePolicy } from './staleness.ts'
 
 /** Immutable; a changed mapping is a new object. Goes to workers as JSON. */
@@ -29,10 +28,31 @@ export type Lookup =
   /** Nothing cached and no answer from ZooKeeper, or too old for the table's staleness policy. */
   | { readonly kind: 'unavailable' }
 
+/** What the last good value of the node says. */
+export interface Mapped {
+  readonly cluster: string
+  readonly metas: readonly string[]
+  readonly group: string
+  /** The group of tables, and the policy of this one. */
+  readonly tableGroup: string | undefined
+  readonly stale: StalePolicy | undefined
+}
+
+/** What ZooKeeper said positively; a bad value after a good one leaves `mapped` (R-5). */
+export type Truth = 'unread' | 'mapped' | 'missing' | 'invalid'
+
 export interface Entry {
   readonly table: string
   readonly path: string
+  truth: Truth
+  /** Set when the truth is `mapped`. */
+  mapped: Mapped | undefined
+  /** In force; undefined until the first one is known. */
   answer: Lookup | undefined
+  /** Since when the truth could not be confirmed; undefined while it is current. */
+  staleSinceMs: number | undefined
+  /** A staleness policy other than `serve` holds. */
+  isBounded: boolean
   modifiedZxid: bigint
   /** The read whose watch counts; events of older ones are ignored. */
   reading: number
@@ -50,7 +70,11 @@ export function newEntry(table: string, path: string): Entry {
   return {
     table,
     path,
+    truth: 'unread',
+    mapped: undefined,
     answer: undefined,
+    staleSinceMs: undefined,
+    isBounded: false,
     modifiedZxid: 0n,
     reading: 0,
     armed: false,

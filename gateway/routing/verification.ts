@@ -64,7 +64,7 @@ export class Verification {
     } catch {
       return
     }
-    const known = entry.answer?.kind === 'missing' ? undefined : entry.modifiedZxid
+    const known = entry.truth === 'missing' ? undefined : entry.modifiedZxid
     // When a watch event came in the meantime, a read is on its way.
     const isHandled = entry.reading !== reading || entry.isReading || this.#options.isHandled(entry)
     if (stat?.modifiedZxid === known || isHandled) return

@@ -12,6 +12,7 @@ import { type DirectoryOptions, TableDirectory } from '../../gateway/routing/tab
 import type { Lookup } from '../../gateway/routing/table-entry.ts'
 
 export const root = '/metaproxy/tables'
+export const controlRoot = '/metaproxy/tables.gateway'
 
 const LIMIT_MS = 3_600_000
 
@@ -60,6 +61,8 @@ export class RoutingWorld {
     const metrics = new Metrics()
     const directory = new TableDirectory(runtime, coordinator, gatewayMetrics(metrics).directory, {
       root,
+      controlRoot,
+      stale: { kind: 'serve' },
       routesMax: 8192,
       negativesMax: 10_000,
       negativeTtlMs: 60_000,

@@ -1,0 +1,93 @@
+/**
+ * What the nodes of the control tree say that routing depends on (gateway.md 3.6), as JSON:
+ *
+ *     clusters/<name>     {"metas": ["host:port", …], …}       the registry
+ *     groups/<name>       {"stale": "serve|fail|bounded:<ms>", …}
+ *     redirects/<source>  {"to": "<cluster>", "plan": "<id>", "epoch": n, "digest": "sha256:<hex>"}
+ *
+ * Keys that are not ours are left alone. Pure; a value from outside never throws.
+ */
+import {
+  canonicalMetas,
+  type FieldProblem,
+  parseCluster,
+  parseMetas,
+  parseObject,
+  type Parsed,
+} from './mapping.ts'
+import { parseStalePolicy, STALE_POLICY_EXPECTED, type StalePolicy } from './staleness.ts'
+
+/** Outside the namespace of tables. */
+export function controlRootOf(paths: {
+  readonly root: string
+  readonly controlRoot: string | undefined
+}): string {
+  return paths.controlRoot ?? `${paths.root}.gateway`
+}
+
+export interface RegisteredCluster {
+  readonly metas: readonly string[]
+  /** Equal for equal sets of metas. */
+  readonly group: string
+}
+
+export interface TableGroup {
+  readonly stale: StalePolicy | undefined
+}
+
+export interface RedirectNode {
+  /** The cluster that serves the plan's tables of the cluster that the node is named after. */
+  readonly to: string
+  readonly plan: string
+  /** Of the operation that wrote it; published by gateways that have applied it. */
+  readonly epoch: number
+  /** `sha256:<hex>` of the plan's tables. */
+  readonly digest: string
+}
+
+export function parseRegisteredCluster(_name: string, data: Buffer): Parsed<RegisteredCluster> {
+  const object = parseObject(data)
+  if (!object.ok) return object
+  const items = object.value['metas']
+  if (!Array.isArray(items)) return bad('metas', 'expected a list of host:port')
+  const metas = parseMetas(items, 'metas')
+  if (!metas.ok) return metas
+  return { ok: true, value: { metas: metas.value, group: canonicalMetas(metas.value) } }
+}
+
+export function parseTableGroup(_name: string, data: Buffer): Parsed<TableGroup> {
+  const object = parseObject(data)
+  if (!object.ok) return object
+  const found = object.value['stale']
+  const stale = parseStalePolicy(found)
+  if (found !== undefined && stale === undefined)
+    return bad('stale', `expected ${STALE_POLICY_EXPECTED}`)
+  return { ok: true, value: { stale } }
+}
+
+export function parseRedirect(source: string, data: Buffer): Parsed<RedirectNode> {
+  const object = parseObject(data)
+  if (!object.ok) return object
+  const { plan, epoch, digest } = object.value
+  const to = parseCluster(object.value['to'], 'to')
+  if (!to.ok) return to
+  if (to.value === source) return bad('to', 'is the cluster itself')
+  if (typeof plan !== 'string' || !isNodeName(plan)) return bad('plan', 'expected the id of a plan')
+  if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 0)
+    return bad('epoch', 'expected a whole number')
+  if (typeof digest !== 'string' || !/^sha256:[0-9a-f]{64}$/.test(digest))
+    return bad('digest', 'expected sha256: and 64 hexadecimal digits')
+  return { ok: true, value: { to: to.value, plan, epoch, digest } }
+}
+
+/** The id of a plan is a node's name. */
+export function isNodeName(value: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value)
+}
+
+function bad(
+  field: string,
+  message: string,
+): { readonly ok: false; readonly problem: FieldProblem } {
+  return { ok: false, problem: { field, message } }
+}
