@@ -1,0 +1,77 @@
+/**
+ * Times as people read them: how long ago, with the exact moment on hover; and the freshness of what
+ * a view shows (admin-ui.md 4). One clock ticks for all of them.
+ */
+import { useSyncExternalStore } from 'react'
+import type { Freshness } from '../../../gateway/admin/api/requests.ts'
+import { useText } from '../text/text.tsx'
+import { Icon } from './icon.tsx'
+import { Tooltip } from './tooltip.tsx'
+import styles from './age.module.css'
+
+const TICK_MS = 5000
+const listeners = new Set<() => void>()
+let nowMs = Date.now()
+let timer: ReturnType<typeof setInterval> | undefined
+
+function listen(listener: () => void): () => void {
+  listeners.add(listener)
+  timer ??= setInterval(() => {
+    nowMs = Date.now()
+    for (const tell of listeners) tell()
+  }, TICK_MS)
+  return () => {
+    listeners.delete(listener)
+    if (listeners.size > 0) return
+    clearInterval(timer)
+    timer = undefined
+  }
+}
+
+const units = [
+  ['day', 86_400],
+  ['hour', 3600],
+  ['minute', 60],
+] as const
+
+function relative(language: string, atMs: number): string {
+  const seconds = Math.round((atMs - Math.max(nowMs, atMs > nowMs ? Date.now() : nowMs)) / 1000)
+  const format = new Intl.RelativeTimeFormat(language, { numeric: 'auto' })
+  for (const [unit, size] of units)
+    if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit)
+  return Math.abs(seconds) < 10 ? format.format(0, 'second') : format.format(seconds, 'second')
+}
+
+/** `at`: ISO 8601. */
+export function Ago({ at }: { readonly at: string }) {
+  const { language } = useText()
+  useSyncExternalStore(listen, () => nowMs)
+  const date = new Date(at)
+  const exact = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'long' })
+  return (
+    <Tooltip text={`${exact.format(date)} · ${date.toISOString()}`}>
+      <time dateTime={at} className={styles.ago} tabIndex={-1}>
+        {relative(language, date.getTime())}
+      </time>
+    </Tooltip>
+  )
+}
+
+/** How old the shown data is: live, being read, or from before ZooKeeper went away. */
+export function FreshnessMark({ asOf }: { readonly asOf: Freshness }) {
+  const { t } = useText()
+  if (asOf.state === 'live')
+    return (
+      <span className={styles.live}>
+        <span className={styles.dot} aria-hidden="true" />
+        {t('age.live')}
+      </span>
+    )
+  const seconds = Math.round(asOf.ageMs / 1000)
+  return (
+    <span className={styles.stale}>
+      <Icon name="clock" size={12} />
+      {asOf.state === 'loading' ? t('age.loading') : t('age.stale', { seconds })}
+    </span>
+  )
+}

@@ -1,0 +1,60 @@
+/**
+ * Buttons. One that may not be used stays visible and focusable, and says why (`reason`) in a
+ * tooltip and to screen readers, instead of being hidden or silently dead.
+ */
+import type { ButtonHTMLAttributes, ReactNode, Ref } from 'react'
+import { Icon, type IconName } from './icon.tsx'
+import { Tooltip } from './tooltip.tsx'
+import styles from './button.module.css'
+
+export interface ButtonProps extends Omit<
+  ButtonHTMLAttributes<HTMLButtonElement>,
+  'disabled' | 'children'
+> {
+  readonly look?: 'primary' | 'secondary' | 'plain' | 'danger'
+  readonly icon?: IconName
+  readonly children?: ReactNode
+  /** Why it may not be used; undefined when it may. */
+  readonly reason?: string | undefined
+  /** Something it started is going on; further clicks do nothing. */
+  readonly busy?: boolean
+  readonly ref?: Ref<HTMLButtonElement>
+}
+
+export function Button(props: ButtonProps) {
+  const { look = 'secondary', icon, children, reason, busy = false, onClick, ...rest } = props
+  const isOff = reason !== undefined || busy
+  const button = (
+    <button
+      type="button"
+      {...rest}
+      className={[styles.button, styles[look], children === undefined ? styles.icon : '']
+        .filter(Boolean)
+        .join(' ')}
+      aria-disabled={isOff}
+      aria-busy={busy}
+      onClick={(event) => {
+        if (isOff) event.preventDefault()
+        else onClick?.(event)
+      }}
+    >
+      {busy ? <span className={styles.spinner} /> : icon && <Icon name={icon} />}
+      {children}
+    </button>
+  )
+  return reason === undefined ? button : <Tooltip text={reason}>{button}</Tooltip>
+}
+
+/** A button that is only an icon; its name is told to screen readers and in a tooltip. */
+export function IconButton(
+  props: Omit<ButtonProps, 'children' | 'icon'> & {
+    readonly icon: IconName
+    readonly label: string
+  },
+) {
+  const { label, look = 'plain', reason, ...rest } = props
+  const button = <Button {...rest} look={look} aria-label={label} reason={undefined} />
+  if (reason !== undefined)
+    return <Button {...rest} look={look} aria-label={label} reason={reason} />
+  return <Tooltip text={label}>{button}</Tooltip>
+}

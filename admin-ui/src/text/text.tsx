@@ -1,0 +1,88 @@
+/**
+ * All words of the page, in the reader's language (admin-ui.md 4): English is complete by type,
+ * Chinese by the same type. A text is looked up by its key; `{name}` takes a value. A text with a
+ * count has the forms `one` and `other`, chosen by the language's own rule, so that no sentence is
+ * put together from pieces.
+ */
+import { createContext, type ReactNode, useContext, useMemo, useState } from 'react'
+import { en } from './en.ts'
+import { zh } from './zh.ts'
+
+export type Counted = { readonly one: string; readonly other: string }
+export type Texts = {
+  readonly [Key in keyof typeof en]: (typeof en)[Key] extends string ? string : Counted
+}
+export type TextKey = keyof typeof en
+export type Values = Readonly<Record<string, string | number>>
+export type Language = 'en' | 'zh'
+
+export const languages = { en: 'English', zh: '中文' } as const satisfies Record<Language, string>
+const texts: Readonly<Record<Language, Texts>> = { en, zh }
+const KEY = 'metaproxy.language'
+
+export interface Text {
+  readonly language: Language
+  readonly setLanguage: (language: Language) => void
+  /** `count` chooses between the forms of a counted text and is shown as `{count}`. */
+  readonly t: (key: TextKey, values?: Values) => string
+  readonly number: (value: number) => string
+}
+
+function firstLanguage(): Language {
+  try {
+    const stored = localStorage.getItem(KEY)
+    if (stored === 'en' || stored === 'zh') return stored
+  } catch {
+    // Storage is forbidden: the browser's language decides.
+  }
+  return navigator.language.startsWith('zh') ? 'zh' : 'en'
+}
+
+export function textOf(language: Language): Pick<Text, 't' | 'number'> {
+  const plural = new Intl.PluralRules(language)
+  const format = new Intl.NumberFormat(language)
+  const shown = (value: string | number): string =>
+    typeof value === 'number' ? format.format(value) : value
+  return {
+    number: (value) => format.format(value),
+    t: (key, values = {}) => {
+      const text = texts[language][key]
+      const chosen =
+        typeof text === 'string'
+          ? text
+          : text[plural.select(Number(values['count'] ?? 0)) === 'one' ? 'one' : 'other']
+      return chosen.replaceAll(/\{(\w+)\}/g, (whole, name: string) => {
+        const value = values[name]
+        return value === undefined ? whole : shown(value)
+      })
+    },
+  }
+}
+
+const Context = createContext<Text | undefined>(undefined)
+
+export function TextProvider({ children }: { readonly children: ReactNode }) {
+  const [language, setLanguage] = useState(firstLanguage)
+  const value = useMemo<Text>(() => {
+    document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en'
+    return {
+      ...textOf(language),
+      language,
+      setLanguage: (next) => {
+        try {
+          localStorage.setItem(KEY, next)
+        } catch {
+          // Lasts as long as the page.
+        }
+        setLanguage(next)
+      },
+    }
+  }, [language])
+  return <Context.Provider value={value}>{children}</Context.Provider>
+}
+
+export function useText(): Text {
+  const text = useContext(Context)
+  if (text === undefined) throw new Error('useText outside of TextProvider')
+  return text
+}
