@@ -77,14 +77,16 @@ export class AclReport {
     }
     const open: AclPage['open'] = []
     const hidden: string[] = []
+    let checked = 0
     for (let at = 0; at < places.length; at += READS_AT_ONCE) {
       const some = places.slice(at, at + READS_AT_ONCE)
       const lists = await Promise.all(some.map((place) => this.#list(place.path)))
       for (const [index, list] of lists.entries()) {
         const place = some[index]
-        if (place === undefined) continue
+        if (place === undefined || list === undefined) continue
+        checked++
         if (list === 'hidden') hidden.push(place.path)
-        else if (list !== undefined) {
+        else {
           const rights = worldRights(list)
           if (/[cdwa]/.test(rights)) open.push({ path: place.path, kind: place.kind, rights })
         }
@@ -94,7 +96,7 @@ export class AclReport {
     return {
       open,
       hidden,
-      checked: places.length,
+      checked,
       ...(more && last !== undefined ? { cursor: `${last.kind}:${last.path}` } : {}),
     }
   }

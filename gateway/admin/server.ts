@@ -12,6 +12,8 @@ import type { Clock, Log } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { HealthPages } from '../health.ts'
+import { controlRootOf } from '../routing/control-nodes.ts'
+import { AclPage, AclQuery, AclReport } from './acl-report.ts'
 import { ApiError, sendProblem } from './problem.ts'
 import { tableRoutes } from './routes.ts'
 import { TableNodes } from './tables.ts'
@@ -68,6 +70,16 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   await app.register(async (api) => {
     api.addHook('onRequest', async (request) => refuseStrangers(request))
     api.get('/config', () => ({ options: parts.effective }))
+    const { root } = config.zookeeper
+    const controlRoot = controlRootOf(config.zookeeper)
+    const report = new AclReport(parts.coordinator, { root, controlRoot })
+    api
+      .withTypeProvider<TypeBoxTypeProvider>()
+      .get(
+        '/api/v1/acl-report',
+        { schema: { querystring: AclQuery, response: { 200: AclPage } } },
+        (request) => report.page(request.query),
+      )
     tableRoutes(api.withTypeProvider<TypeBoxTypeProvider>(), nodes)
   })
   const { host, port: wanted } = config.http

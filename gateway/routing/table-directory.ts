@@ -10,6 +10,7 @@
  */
 import type { Coordinator, NodeStat } from '../../cluster/coordinator/coordinator.ts'
 import type { Log, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import { AccessProbe } from './access-probe.ts'
 import { ControlTree } from './control-tree.ts'
 import { DeletionGuard } from './deletion-guard.ts'
 import { EntryReader } from './entry-reader.ts'
@@ -72,12 +73,16 @@ export class TableDirectory implements SharedRoutes {
   #giveUpTimer: Timer | undefined
   readonly #stopListening: () => void
 
+  /** Whether ZooKeeper shows us the mapping at all (X-3). */
+  readonly access: AccessProbe
+
   constructor(
     runtime: Runtime,
     coordinator: Coordinator,
     metrics: DirectoryMetrics,
     options: DirectoryOptions,
   ) {
+    this.access = new AccessProbe(runtime, coordinator, options.root)
     this.#runtime = runtime
     this.#log = runtime.log.child({ part: 'directory' })
     this.#coordinator = coordinator
@@ -143,6 +148,8 @@ export class TableDirectory implements SharedRoutes {
 
   /** Why it cannot tell anything yet. */
   unreadyReason(): string | undefined {
+    const unreadable = this.access.isNeverGranted ? this.access.problem() : undefined
+    if (unreadable !== undefined) return unreadable
     if (this.#control.isLoaded) return undefined
     const hasSession = this.#coordinator.sessionEpoch() > 0
     return hasSession ? 'control tree not read yet' : 'no ZooKeeper session yet'
@@ -153,9 +160,11 @@ export class TableDirectory implements SharedRoutes {
     const reasons: string[] = []
     const state = this.#coordinator.state()
     if (state !== 'connected') reasons.push(`ZooKeeper ${state}`)
+    const refused = this.access.problem()
+    if (refused !== undefined) reasons.push(refused)
     if (this.outage) reasons.push('mappings vanished, routes kept')
-    const refused = this.#control.refusedCount
-    if (refused > 0) reasons.push(`${refused} redirects refused`)
+    const { refusedCount } = this.#control
+    if (refusedCount > 0) reasons.push(`${refusedCount} redirects refused`)
     return reasons
   }
 
@@ -228,6 +237,7 @@ export class TableDirectory implements SharedRoutes {
     this.#closed = true
     this.#stopListening()
     this.#giveUpTimer?.cancel()
+    this.access.close()
     this.#verification.close()
     this.#deletions.close()
     this.#reader.close()

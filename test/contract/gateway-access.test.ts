@@ -14,7 +14,7 @@ import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { type AclPage, AclReport } from '../../gateway/admin/acl-report.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
-import { AccessProbe } from '../../gateway/zookeeper-access.ts'
+import { AccessProbe } from '../../gateway/routing/access-probe.ts'
 import { connectControl, connectData } from '../../gateway/zookeeper-sessions.ts'
 import { until } from '../support/gateway-world.ts'
 import { startRealZooKeeper, whyNoRealZooKeeper } from '../support/real-zookeeper.ts'
@@ -108,19 +108,19 @@ async function claims(t: Test, start: () => Promise<Server>): Promise<void> {
     const logged: string[] = []
     const log = { ...silentLog, error: (message: string) => logged.push(message) }
     const logging = { ...runtime, log: { ...log, child: () => log } }
-    const probe = new AccessProbe(logging, data, root, 'reader (zookeeper.user)')
+    const probe = new AccessProbe(logging, data, root)
     t.teardown(() => probe.close())
     await until(() => probe.problem() !== undefined)
-    t.match(probe.problem(), /does not let reader .* read \/gateway\/tables \(no-auth\)/)
+    t.match(probe.problem(), /refuses to show \/gateway\/tables: check zookeeper\.user/)
     t.match(logged, [/refuses reads: check user, password/])
     t.equal(data.state(), 'connected')
     t.equal(await codeOf(data.get(`${root}/temp`)), 'no-auth')
     const right = sessions(t, server.port, reader)
-    const fine = new AccessProbe(runtime, right.data, root, 'reader')
+    const fine = new AccessProbe(runtime, right.data, root)
     t.teardown(() => fine.close())
     await right.data.get(root)
     t.equal(fine.problem(), undefined)
-    const absent = new AccessProbe(runtime, right.data, '/gateway/none', 'reader')
+    const absent = new AccessProbe(runtime, right.data, '/gateway/none')
     t.teardown(() => absent.close())
     await right.data.exists('/gateway/none')
     t.equal(absent.problem(), undefined, 'a root that is not there yet is no refusal')

@@ -334,3 +334,13 @@ void t.test('without auth the API answers this machine under a local name only',
   t.equal(await status(tables, 'evil.example'), 403)
   t.equal(await status('/healthz', 'gateway.example'), 200)
 })
+
+void t.test('X-3: the report of open nodes is a page of the API', async (t) => {
+  const { call, world } = await start(t)
+  await world.map('temp', ['127.0.0.1:1'])
+  const answer = await call('GET', '/api/v1/acl-report?limit=500')
+  t.equal(answer.status, 200)
+  t.match(answer.json, { checked: 2, hidden: [], open: [{ path: root }, { path: `${root}/temp` }] })
+  t.equal((await call('GET', '/api/v1/acl-report?limit=0')).status, 400)
+  t.equal((await call('GET', '/api/v1/acl-report?cursor=x')).status, 400)
+})

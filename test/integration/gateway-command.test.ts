@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startEmbeddedZooKeeper } from '../../cluster/coordinator/embedded/server.ts'
 import { connectZooKeeper } from '../../cluster/coordinator/zookeeper.ts'
+import { decodeResult } from '../../cluster/protocol/frame.ts'
+import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { startFakeMeta } from '../support/fake-meta.ts'
@@ -148,4 +150,38 @@ void t.test('X-4: an admin port off loopback is refused with the way out', async
     gateway.output(),
     /http\.host 0\.0\.0\.0: without an auth section .* health: \{host, port\}/,
   )
+})
+
+void t.test('X-3: with a wrong password the gateway says so, and answers at once', async (t) => {
+  const folder = t.testdir({ zookeeper: {}, password: 'wrong\n' })
+  const zookeeper = await startEmbeddedZooKeeper(runtime, {
+    host: '127.0.0.1',
+    port: 0,
+    dataDirectory: join(folder, 'zookeeper'),
+  })
+  const owner = connectZooKeeper(runtime, {
+    servers: `127.0.0.1:${zookeeper.port}`,
+    sessionTimeoutMs: 20_000,
+    onExpiry: 'renew',
+    auth: { user: 'gateway', password: 'right' },
+    access: 'creator',
+  })
+  t.teardown(async () => {
+    await owner.close()
+    await zookeeper.close()
+  })
+  await owner.create('/closed', Buffer.alloc(0))
+  const server = ['--zookeeper.servers', `127.0.0.1:${zookeeper.port}`]
+  const user = ['--zookeeper.user', 'gateway', '--zookeeper.password', `file:${folder}/password`]
+  const gateway = start(t, [...server, ...user, '--zookeeper.root', '/closed', ...ports])
+  const http = await gateway.told('http')
+  const ready = async (): Promise<string> => (await gateway.get(http, '/readyz')).text
+  await until(async () => /refuses to show \/closed: check zookeeper\.user/.test(await ready()))
+  await until(() => gateway.lines().some((line) => line['level'] === 'error'))
+  const client = await FrameClient.dial(Number((await gateway.told('rpc')).split(':')[1]))
+  const answer = decodeResult(QueryCfgResponse, (await client.query('temp')).result)
+  t.equal(answer.err, 'ERR_SERVICE_NOT_ACTIVE')
+  client.destroy()
+  t.notMatch(gateway.output(), /wrong|right/, 'no password in the log')
+  t.equal(await gateway.stop(), 0)
 })

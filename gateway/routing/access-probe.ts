@@ -4,8 +4,8 @@
  * the root is read with each new session, and the refusal has one clear line and a reason on the
  * health page. Asked again from time to time, because access lists are repaired while we run.
  */
-import { type Coordinator, CoordinatorError } from '../cluster/coordinator/coordinator.ts'
-import type { Log, Runtime, Timer } from '../cluster/runtime/runtime.ts'
+import { type Coordinator, CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
+import type { Log, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 
 const AGAIN_MS = 2000
 
@@ -13,20 +13,18 @@ export class AccessProbe {
   readonly #runtime: Pick<Runtime, 'timers'>
   readonly #coordinator: Coordinator
   readonly #path: string
-  readonly #who: string
   readonly #log: Log
   readonly #stopListening: () => void
   #timer: Timer | undefined
   #refused = false
+  #granted = false
   #closed = false
   #isAsking = false
 
-  /** `who` says as whom and where that is configured. */
-  constructor(runtime: Runtime, coordinator: Coordinator, path: string, who: string) {
+  constructor(runtime: Runtime, coordinator: Coordinator, path: string) {
     this.#runtime = runtime
     this.#coordinator = coordinator
     this.#path = path
-    this.#who = who
     this.#log = runtime.log.child({ part: 'zookeeper' })
     this.#stopListening = coordinator.onState((state) => {
       if (state === 'connected') void this.#ask()
@@ -37,8 +35,13 @@ export class AccessProbe {
   /** In words, while the node may not be read. */
   problem(): string | undefined {
     return this.#refused
-      ? `ZooKeeper does not let ${this.#who} read ${this.#path} (no-auth)`
+      ? `ZooKeeper refuses to show ${this.#path}: check zookeeper.user, zookeeper.password and its ACL`
       : undefined
+  }
+
+  /** Nothing was ever read with this identity: it may be the wrong one altogether. */
+  get isNeverGranted(): boolean {
+    return !this.#granted
   }
 
   close(): void {
@@ -54,6 +57,7 @@ export class AccessProbe {
     const answer = await this.#read()
     this.#isAsking = false
     if (this.#closed) return
+    if (answer === 'granted') this.#granted = true
     if (answer !== 'unknown') this.#note(answer === 'refused')
     if (this.#refused) this.#timer = this.#runtime.timers.after(AGAIN_MS, () => void this.#ask())
   }
@@ -72,7 +76,7 @@ export class AccessProbe {
   #note(refused: boolean): void {
     if (refused === this.#refused) return
     this.#refused = refused
-    const fields = { path: this.#path, who: this.#who }
+    const fields = { path: this.#path }
     if (refused) this.#log.error('ZooKeeper refuses reads: check user, password and ACL', fields)
     else this.#log.info('ZooKeeper grants reads again', fields)
   }
