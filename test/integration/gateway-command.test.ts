@@ -171,6 +171,7 @@ void t.test('X-3: with a wrong password the gateway says so, and answers at once
     await zookeeper.close()
   })
   await owner.create('/closed', Buffer.alloc(0))
+  await owner.create('/closed/temp', Buffer.from('{"cluster":"c","meta-addrs":["a:1"]}'))
   const server = ['--zookeeper.servers', `127.0.0.1:${zookeeper.port}`]
   const user = ['--zookeeper.user', 'gateway', '--zookeeper.password', `file:${folder}/password`]
   const gateway = start(t, [...server, ...user, '--zookeeper.root', '/closed', ...ports])
