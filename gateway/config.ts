@@ -11,10 +11,12 @@ import {
   size,
   text,
 } from '../cluster/runtime/options.ts'
+import { allowanceOption } from './clients/rpc-policy.ts'
 import { rangeForm } from './clients/source-ranges.ts'
 import { STALE_POLICY_EXPECTED, STALE_POLICY_PATTERN } from './routing/staleness.ts'
 
 const RANGES_MAX = 256
+const ALLOWANCES_MAX = 256
 const host = { pattern: /^[A-Za-z0-9._-]{1,253}$/, expected: 'a host name or an IPv4 address' }
 
 export const gatewayConfig = defineConfig('One gateway: the address of many clusters', {
@@ -38,6 +40,16 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       default: [],
       of: text({ about: 'A range', ...rangeForm }),
       maxItems: RANGES_MAX,
+    }),
+  }),
+  rpcPolicy: section('RPCs besides the configuration query; each is refused unless allowed here', {
+    allow: list({
+      about:
+        'RPCs about one table that are relayed to its cluster, from everywhere or from IPv4 ' +
+        'ranges: RPC_CM_UPDATE_APP_ENV from 10.0.0.0/8 127.0.0.1. Every call is logged',
+      default: [],
+      of: allowanceOption,
+      maxItems: ALLOWANCES_MAX,
     }),
   }),
   http: section('Admin API, health and metrics', {

@@ -72,6 +72,10 @@ export async function startServing(parts: {
               burst: limits.unknownTablesBurst,
               maxKeys: BUCKETS_MAX,
             },
+      otherRpcs: {
+        allow: config.rpcPolicy.allow,
+        connectTimeoutMs: config.meta.connectTimeoutMs,
+      },
       requestTimeoutMs: config.requestTimeoutMs,
       errorsMode: config.errors.mode,
     },

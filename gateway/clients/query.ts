@@ -5,9 +5,9 @@
  *
  *     0c 0001  0b 0001 i32 length, name  0f 0002 08 i32 count, i32 …  00  00
  */
-import { BinaryReader } from '../../cluster/protocol/binary.ts'
 import { QueryCfgRequest } from '../../cluster/protocol/layer2.ts'
-import { ProtocolError, ThriftType } from '../../cluster/protocol/schema.ts'
+import { ThriftType } from '../../cluster/protocol/schema.ts'
+import { readWholeArgument } from './whole-argument.ts'
 
 const NAME_AT = 10
 /** Behind the name: list header (8 bytes), its elements, and two STOP bytes. */
@@ -15,7 +15,7 @@ const TAIL_BYTES = 10
 
 /** The table asked for; undefined when the bytes are no well-formed query. */
 export function readQuery(argument: Buffer): string | undefined {
-  return scan(argument) ?? decode(argument)
+  return scan(argument) ?? readWholeArgument(QueryCfgRequest, argument)?.appName
 }
 
 function scan(bytes: Buffer): string | undefined {
@@ -32,18 +32,4 @@ function scan(bytes: Buffer): string | undefined {
   if (bytes[length - 1] !== ThriftType.STOP || bytes[length - 2] !== ThriftType.STOP)
     return undefined
   return bytes.toString('utf8', NAME_AT, listAt)
-}
-
-function decode(bytes: Buffer): string | undefined {
-  const reader = new BinaryReader(bytes)
-  try {
-    // The id of the argument's field is ignored, as upstream does; native peers write 0.
-    if (reader.readFieldBegin() !== ThriftType.STRUCT) return undefined
-    const query = QueryCfgRequest.read(reader)
-    if (reader.undecoded || reader.readFieldBegin() !== ThriftType.STOP) return undefined
-    return reader.remaining === 0 ? query.appName : undefined
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error
-    return undefined
-  }
 }

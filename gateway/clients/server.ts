@@ -6,13 +6,11 @@
  *
  * No promise, timer or log line per query: one object each, and clocks looked at in sweeps.
  */
-import { decodeArgument, encodeReply, encodeResult } from '../../cluster/protocol/frame.ts'
+import { encodeReply, encodeResult } from '../../cluster/protocol/frame.ts'
 import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import type { NativeHeader } from '../../cluster/protocol/native-frame.ts'
 import { type AnyRequest, encodeAnswer } from '../../cluster/protocol/request-stream.ts'
-import { Rpc, rpcByName } from '../../cluster/protocol/rpc-codes.ts'
-import { ProtocolError } from '../../cluster/protocol/schema.ts'
-import { NegotiationResponse, NegotiationStatus } from '../../cluster/protocol/security.ts'
+import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import type { Listener, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import { Admission, type AdmissionOptions } from './admission.ts'
 import {
@@ -22,6 +20,7 @@ import {
 } from './client-connection.ts'
 import type { QueryCounts, Result, ServerMetrics } from '../metrics.ts'
 import { markNative, nativeAnswer } from './native-answer.ts'
+import { OtherRpcs, type OtherRpcsOptions } from './other-rpcs.ts'
 import { NameCache, QueryScan } from './query-scan.ts'
 import { readQuery } from './query.ts'
 import type { Question } from '../question.ts'
@@ -37,6 +36,7 @@ export interface ServerOptions {
   readonly admission: AdmissionOptions
   /** How many unknown tables one address may ask for (W-17); undefined: any number. */
   readonly unknownTables: BucketOptions | undefined
+  readonly otherRpcs: OtherRpcsOptions
   /** The outer bound of every answer; below the Java client's 5 s (W-7). */
   readonly requestTimeoutMs: number
   /** `go-compat`: the error names of the Go proxy (W-6). */
@@ -44,7 +44,6 @@ export interface ServerOptions {
 }
 
 const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
-const NEGOTIATION = Rpc.NEGOTIATION.name
 const CHECK_MS = 1000
 const IDLE_GROUP_MS = 600_000
 const CLIENT_TIMEOUT_MS_MIN = 1000
@@ -73,6 +72,7 @@ export class GatewayServer {
   readonly #names = new NameCache()
   readonly #connections = new Set<ClientConnection>()
   readonly #admission: Admission
+  readonly #otherRpcs: OtherRpcs
   readonly #unknownTables: TokenBuckets | undefined
   readonly #answers: Readonly<Record<'missing' | 'invalid' | 'no-zookeeper' | 'no-meta', Buffer>>
   #listener: Listener | undefined
@@ -104,6 +104,16 @@ export class GatewayServer {
     }
     const { unknownTables } = options
     this.#unknownTables = unknownTables === undefined ? undefined : new TokenBuckets(unknownTables)
+    this.#otherRpcs = new OtherRpcs(
+      runtime,
+      {
+        routes: this.#routes,
+        leaderOf: (route) => this.#upstreams.group(route).leader,
+        budgetMs: (clientTimeoutMs) => answerBudgetMs(clientTimeoutMs, options.requestTimeoutMs),
+        count: this.#metrics.otherRequest,
+      },
+      options.otherRpcs,
+    )
     this.#admission = new Admission(runtime, options.admission, {
       onRefused: (reason) => this.#metrics.refusedConnections[reason].add(),
       onAdmitted: (socket, client) => {
@@ -165,6 +175,7 @@ export class GatewayServer {
       await Promise.race([idle, patience])
     }
     this.#checkTimer?.cancel()
+    this.#otherRpcs.close()
     for (const connection of this.#connections) connection.destroy()
   }
 
@@ -195,20 +206,7 @@ export class GatewayServer {
       this.#onQuery(connection, frame)
       return
     }
-    this.#metrics.otherRequest(frame.name, 'unknown-rpc', frame.header.version)
-    if (frame.name === NEGOTIATION) {
-      if (!isNegotiation(frame.argument)) {
-        answerInKind(connection, frame, 'ERR_INVALID_DATA', undefined)
-        return
-      }
-      // Nothing to negotiate: authentication is off.
-      const status = NegotiationStatus.SASL_AUTH_DISABLE
-      const result = encodeResult(Rpc.NEGOTIATION.result, NegotiationResponse.make({ status }))
-      answerInKind(connection, frame, 'ERR_OK', result)
-    } else if (rpcByName(frame.name)?.oneWay === true) {
-      // An answer to clear_scanner ends the connection of a Go client (wire.md 5).
-      connection.skip()
-    } else answerInKind(connection, frame, 'ERR_HANDLER_NOT_FOUND', undefined)
+    this.#otherRpcs.onRequest(connection, frame)
   }
 
   #onQuery(connection: ClientConnection, frame: AnyRequest): void {
@@ -379,16 +377,6 @@ class ClientQuestion implements Question {
         connection,
         nativeAnswer(asked, connection.localAddress, bytes, start, end, seqidAt),
       )
-  }
-}
-
-function isNegotiation(argument: Buffer): boolean {
-  try {
-    decodeArgument(Rpc.NEGOTIATION.argument, argument)
-    return true
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error
-    return false
   }
 }
 

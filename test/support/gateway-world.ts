@@ -13,7 +13,7 @@ import { loadConfig } from '../../cluster/runtime/config.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { Metrics } from '../../cluster/runtime/metrics.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
-import type { Runtime } from '../../cluster/runtime/runtime.ts'
+import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import { type GatewayConfig, gatewayConfig } from '../../gateway/config.ts'
 import { type Gateway, startGateway } from '../../gateway/gateway.ts'
 
@@ -53,10 +53,11 @@ export async function startWorld(
   flags: Readonly<Record<string, string>> = {},
   /** Short where a test waits for its loss; else long, so that a busy machine loses none. */
   sessionTimeoutMs = 30_000,
+  log: Log = silentLog,
 ): Promise<GatewayWorld> {
   // Timers of the runtime keep no process alive, and memory coordination has nothing else.
   const alive = setInterval(() => undefined, 1000)
-  const runtime = nodeRuntime({ log: silentLog })
+  const runtime = nodeRuntime({ log })
   const memory = new MemoryCoordination(runtime)
   const editor = memory.connect(runtime, {
     sessionTimeoutMs: 60_000,
