@@ -27,16 +27,17 @@ export class Leader {
     return this.#peer
   }
 
-  /** Answered as a leader does. Late answers from connections that are given up change nothing. */
-  set(peer: MetaPeer | undefined, connection: MetaConnection): void {
-    if (peer === undefined || connection.state !== 'open') return
+  /** Answered as a leader does; true when it is news. */
+  set(peer: MetaPeer | undefined, connection: MetaConnection): boolean {
+    if (peer === undefined || connection.state !== 'open') return false
     const isKnown = this.#peer === peer
-    if (isKnown && this.connection?.state === 'open') return
+    if (isKnown && this.connection?.state === 'open') return false
     this.#peer = peer
     this.connection = connection
-    if (isKnown) return
+    if (isKnown) return false
     this.sinceMs = this.#clock.monotonicMs()
     this.#log.info('meta leader', { leader: peer.address, isListed: !peer.isLearned })
+    return true
   }
 
   /** That one leads no longer, or does not answer. */

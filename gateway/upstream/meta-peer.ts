@@ -47,12 +47,12 @@ export interface PeerView {
   readonly timedOut: number
 }
 
-/** Between two dials of one address. */
-const REDIAL_MS = 100
+/** At most two dials of one address in this time: one for the connection, one for when it is lost. */
+const REDIAL_MS = 200
 /** Longer without a sign of life: another connection is tried. */
 const STUCK_MS = 300
 /** After a loss others are asked first. */
-const TROUBLED_MS = 1000
+const GONE_MS = 1000
 
 export class MetaPeer {
   readonly address: string
@@ -63,7 +63,9 @@ export class MetaPeer {
   #breaker: Breaker | undefined
   readonly #totals: MetaTotals
   #connections: readonly MetaConnection[] = []
+  /** The last dial, and the one before. */
   #dialledAtMs = -Infinity
+  #dialledBeforeMs = -Infinity
   #lostAtMs = -Infinity
   /** Since the last sweep. */
   #answered = 0
@@ -94,13 +96,25 @@ export class MetaPeer {
     return this.#breaker?.admits(nowMs) ?? true
   }
 
-  /** It has just lost its last connection, or is asked and silent for so long on all of them. */
-  isTroubled(silentMs: number, nowMs: number): boolean {
+  /** It is asked, and has been silent for so long on all of its connections. */
+  isSilent(forMs: number, nowMs: number): boolean {
     const connections = this.#connections
-    if (connections.length === 0) return nowMs - this.#lostAtMs < TROUBLED_MS
     return (
-      connections.some((connection) => connection.silentMs(nowMs) >= silentMs) &&
-      connections.every((connection) => nowMs - connection.heardAtMs >= silentMs)
+      connections.some((connection) => connection.silentMs(nowMs) >= forMs) &&
+      connections.every((connection) => nowMs - connection.heardAtMs >= forMs)
+    )
+  }
+
+  /** It has just lost its last connection. */
+  isGone(nowMs: number): boolean {
+    return this.#connections.length === 0 && nowMs - this.#lostAtMs < GONE_MS
+  }
+
+  /** Whether there is, or may be, a connection besides that one which is not as silent. */
+  hasAnother(besides: MetaConnection, silentMs: number, nowMs: number): boolean {
+    return (
+      this.#connections.length < this.#group.options.connections ||
+      this.#connections.some((other) => other !== besides && other.silentMs(nowMs) < silentMs)
     )
   }
 
@@ -180,7 +194,8 @@ export class MetaPeer {
   #dial(nowMs: number): MetaConnection | undefined {
     const { runtime, batch, options, onDial } = this.#group
     if (this.#closed || this.#connections.length >= options.connections) return undefined
-    if (nowMs - this.#dialledAtMs < REDIAL_MS) return undefined
+    if (nowMs - this.#dialledBeforeMs < REDIAL_MS) return undefined
+    this.#dialledBeforeMs = this.#dialledAtMs
     this.#dialledAtMs = nowMs
     onDial(nowMs)
     const connection = new MetaConnection(

@@ -154,14 +154,14 @@ export class Searches {
     const answer = readMetaAnswer(reply.frame())
     switch (answer.kind) {
       case 'answer':
-        this.#leader.set(peer, connection)
         this.#finish(search, reply)
+        this.#hasLeader(peer, connection)
         return
       case 'not-ready':
         search.someoneAlive = true
         search.notReady = copyOf(reply)
-        this.#leader.set(peer, connection)
         this.#planRetry(search)
+        this.#hasLeader(peer, connection)
         break
       case 'forward':
         search.someoneAlive = true
@@ -172,6 +172,14 @@ export class Searches {
         answer satisfies never
     }
     if (search === this.#panic) this.#endPanic()
+  }
+
+  /** Those who wait for somebody else ask a new leader, once this turn's answers are read. */
+  #hasLeader(peer: MetaPeer | undefined, connection: MetaConnection): void {
+    if (!this.#leader.set(peer, connection) || this.#all.size === 0) return
+    this.#runtime.timers.soon(() => {
+      if (!this.#closed) this.sweep(this.#runtime.clock.monotonicMs())
+    })
   }
 
   /** Whoever was asked in this round has no better answer than it gave then. */
@@ -219,7 +227,7 @@ export class Searches {
     }
     for (const peer of this.#peers.all()) {
       if (search.tried.has(peer.address)) continue
-      if (peer.isTroubled(this.#hedging.waitMs, nowMs)) troubled.push(peer)
+      if (peer.isGone(nowMs) || peer.isSilent(this.#hedging.waitMs, nowMs)) troubled.push(peer)
       else if (asks(peer)) return 'asked'
     }
     if (!search.isLate) for (const peer of troubled) if (asks(peer)) return 'asked'
@@ -302,15 +310,20 @@ export class Searches {
     this.#start(search)
   }
 
-  /** Asks everybody else, and one that is silent as a whole over its other connection. */
-  #hedge(search: Search, first: Attempt, nowMs: number): void {
+  /** Asks everybody else who is not silent too, and the same one over its other connection. */
+  #hedge(search: Search, { connection }: Attempt, nowMs: number): void {
+    const { waitMs } = this.#hedging
     const others = this.#peers
       .all()
-      .filter((peer) => !search.tried.has(peer.address) && (search.isPanic || peer.admits(nowMs)))
-    const { connection } = first
+      .filter(
+        (peer) =>
+          !search.tried.has(peer.address) &&
+          !peer.isSilent(waitMs, nowMs) &&
+          (search.isPanic || peer.admits(nowMs)),
+      )
     const same = this.#peers.get(connection.address)
-    const isStuck = connection.silentMs(nowMs) >= this.#hedging.waitMs
-    if (same !== undefined && isStuck) others.push(same)
+    const isStuck = connection.silentMs(nowMs) >= waitMs
+    if (isStuck && same?.hasAnother(connection, waitMs, nowMs) === true) others.push(same)
     if (others.length === 0 || !this.#hedging.take(nowMs)) return
     search.isHedged = true
     this.#metrics.hedges.add()

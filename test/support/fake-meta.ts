@@ -27,6 +27,8 @@ export interface FakeMeta {
   answer: (request: RequestFrame) => FakeAnswer
   readonly requests: RequestFrame[]
   readonly connections: ReadonlySet<Socket>
+  /** Connections so far. */
+  accepted: number
   readonly close: () => Promise<void>
 }
 
@@ -95,24 +97,27 @@ function serve(meta: FakeMeta, socket: Socket): void {
 export async function startFakeMeta(
   answer: (request: RequestFrame) => FakeAnswer,
   port = 0,
+  host = '127.0.0.1',
 ): Promise<FakeMeta> {
   const connections = new Set<Socket>()
   const server: Server = createServer((socket) => {
     connections.add(socket)
+    meta.accepted++
     socket.on('close', () => connections.delete(socket))
     serve(meta, socket)
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, '127.0.0.1', resolve)
+    server.listen(port, host, resolve)
   })
   const bound = server.address() as AddressInfo
   const meta: FakeMeta = {
-    address: `127.0.0.1:${bound.port}`,
+    address: `${host}:${bound.port}`,
     port: bound.port,
     answer,
     requests: [],
     connections,
+    accepted: 0,
     close: async () => {
       for (const socket of connections) socket.destroy()
       await new Promise((resolve) => {
