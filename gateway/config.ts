@@ -20,6 +20,13 @@ const ALLOWANCES_MAX = 256
 const host = { pattern: /^[A-Za-z0-9._-]{1,253}$/, expected: 'a host name or an IPv4 address' }
 
 export const gatewayConfig = defineConfig('One gateway: the address of many clusters', {
+  id: optional(
+    text({
+      about: "This gateway's name in the fleet; left out: its host name and client port",
+      pattern: /^[A-Za-z0-9._-]{1,100}$/,
+      expected: 'up to 100 letters, digits, dots, dashes and underscores',
+    }),
+  ),
   rpc: section('Where clients connect', {
     host: text({ about: 'Address to listen on', default: '0.0.0.0', ...host }),
     port: integer({ about: 'Port of the Pegasus protocol', default: 34601, min: 0, max: 65535 }),

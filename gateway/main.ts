@@ -9,9 +9,12 @@ import { exposureProblems } from './admin/exposure.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
 import { startGateway } from './gateway.ts'
+import { gatewayFacts } from './gateway-facts.ts'
 import { translateGoProxyConfig } from './go-proxy-config.ts'
 import { type Health, type HealthPages, healthPages } from './health.ts'
 import { tagLabels } from './metrics.ts'
+import { controlRootOf } from './routing/control-nodes.ts'
+import { joinFleet } from './routing/fleet-member.ts'
 import { isWorker, reportHealth, startWorkers } from './processes/workers.ts'
 import { connectControl, connectData, nodeAccess, zooKeeperProblems } from './zookeeper-sessions.ts'
 
@@ -102,9 +105,23 @@ async function startSingle(context: Context): Promise<RunningServer> {
     throw error
   }
   log.info('gateway listens', { rpc: `${gateway.host}:${gateway.port}`, http: ports.admin.address })
+  let isDraining = false
+  const member = joinFleet({
+    runtime,
+    data: coordinator,
+    control,
+    controlRoot: controlRootOf(config.zookeeper),
+    directory: gateway.directory,
+    facts: gatewayFacts({ runtime, config, rpc: gateway, http: ports.admin.address }),
+    connectionCount: () => gateway.server.connectionCount,
+    isDraining: () => isDraining,
+  })
   return {
     drain: async () => {
+      isDraining = true
+      member.update()
       await gateway.close(config.drainMs)
+      await member.close()
       await ports.close()
       await Promise.all([coordinator.close(), control.close()])
     },
