@@ -33,6 +33,14 @@ export function v1(
   return Buffer.concat([magic, words, meta, body])
 }
 
+/** A native header with these words, little-endian, by their offsets (wire.md 12). */
+function native(words: Readonly<Record<number, number>>): Buffer {
+  const bytes = Buffer.alloc(192)
+  bytes.write('RDSN')
+  for (const [at, word] of Object.entries(words)) bytes.writeUInt32LE(word, Number(at))
+  return bytes
+}
+
 const nothing = Buffer.alloc(0)
 const stop = Buffer.from([0])
 const name = Buffer.from('RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX')
@@ -46,7 +54,14 @@ export const brokenFrames: Named<Buffer> = [
   ['text', Buffer.from('hello\r\n\r\n')],
   ['zeros', Buffer.alloc(64)],
   ['a TLS greeting', Buffer.from('16030100c8010000c40303', 'hex')],
-  ['a native header of zeros', Buffer.concat([Buffer.from('RDSN'), Buffer.alloc(188)])],
+  ['a native header of zeros', native({})],
+  ['native version 1', native({ 4: 1, 8: 192 })],
+  ['a native header of 4 GiB', native({ 8: 0xffffffff })],
+  ['a native body of 4 GiB', native({ 8: 192, 16: 0xffffffff })],
+  ['a native header with a wrong checksum', native({ 8: 192, 12: 1, 104: 0x441 })],
+  ['a native body with a wrong checksum', native({ 8: 192, 20: 1, 104: 0x441 })],
+  ['a native reply', native({ 8: 192, 104: 0x440 })],
+  ['a native body that is no binary Thrift', native({ 8: 192, 104: 0x481 })],
   ['header version 2', Buffer.concat([magic, u32(2, 48, 0, 0)])],
   ['a v0 header of 47 bytes', v0(head(1, name.length), { header: 47 })],
   ['a v0 header of 4 GiB', v0(nothing, { header: 0xffffffff })],

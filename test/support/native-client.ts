@@ -120,13 +120,15 @@ export class NativeClient {
     return this.replies
   }
 
-  /** Sends bytes and resolves to the next reply. */
-  async ask(bytes: Buffer): Promise<NativeFrame> {
-    const count = this.replies.length + 1
-    this.send(bytes)
-    const reply = (await this.received(count))[count - 1]
-    if (reply === undefined) throw new Error('no reply')
-    return reply
+  /** Sends one request and resolves to the next reply with its id. */
+  async ask(request: Buffer): Promise<NativeFrame> {
+    const id = request.readBigUInt64LE(24)
+    const before = this.replies.length
+    this.send(request)
+    for (let count = before + 1; ; count++) {
+      const reply = (await this.received(count))[count - 1]
+      if (reply?.header.id === id) return reply
+    }
   }
 
   /** Resolves when the other side has said that it sends no more. */
