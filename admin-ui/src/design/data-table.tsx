@@ -1,0 +1,65 @@
+/** A table of some rows, with real table markup; long lists of mappings have their own grid. */
+import type { ReactNode } from 'react'
+import styles from './data-table.module.css'
+
+export interface Column<Row> {
+  readonly key: string
+  readonly header: ReactNode
+  readonly cell: (row: Row) => ReactNode
+  readonly align?: 'end'
+  /** Left out on narrow screens. */
+  readonly minor?: boolean
+}
+
+export function DataTable<Row>(props: {
+  /** What the rows are, for screen readers. */
+  readonly label: string
+  readonly columns: readonly Column<Row>[]
+  readonly rows: readonly Row[]
+  readonly rowKey: (row: Row) => string
+  /** Below a row, over its whole width; undefined where there is nothing. */
+  readonly below?: (row: Row) => ReactNode
+}) {
+  const { label, columns, rows, rowKey, below } = props
+  const classOf = ({ align, minor }: Column<Row>): string =>
+    [align === 'end' ? styles.end : '', minor === true ? styles.minor : '']
+      .filter(Boolean)
+      .join(' ')
+  return (
+    <div className={styles.scroll} role="region" aria-label={label} tabIndex={0}>
+      <table className={styles.table}>
+        <caption className="only-heard">{label}</caption>
+        <thead>
+          <tr>
+            {columns.map((column) => (
+              <th key={column.key} scope="col" className={classOf(column)}>
+                {column.header}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        {rows.map((row) => {
+          const more = below?.(row)
+          return (
+            <tbody key={rowKey(row)}>
+              <tr>
+                {columns.map((column) => (
+                  <td key={column.key} className={classOf(column)}>
+                    {column.cell(row)}
+                  </td>
+                ))}
+              </tr>
+              {more !== undefined && more !== null && (
+                <tr>
+                  <td className={styles.below} colSpan={columns.length}>
+                    {more}
+                  </td>
+                </tr>
+              )}
+            </tbody>
+          )
+        })}
+      </table>
+    </div>
+  )
+}
