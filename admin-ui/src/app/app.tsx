@@ -11,7 +11,13 @@ import { Page } from '../design/page.tsx'
 import { ToastProvider } from '../design/toast.tsx'
 import { TooltipProvider } from '../design/tooltip.tsx'
 import { TextProvider, useText } from '../text/text.tsx'
+import { Audit } from '../audit/audit.tsx'
+import { Gateways } from '../gateways/gateways.tsx'
+import { Overview } from '../overview/overview.tsx'
+import { Search } from '../search/search.tsx'
+import { LogIn } from '../session/log-in.tsx'
 import { Layout } from './layout.tsx'
+import { useShortcuts } from './shortcuts.ts'
 
 const RETRIES_MAX = 2
 
@@ -47,18 +53,35 @@ function Gate() {
 }
 
 function Screens({ info }: { readonly info: SessionInfo }) {
-  useLiveQueries()
-  const [, setSearching] = useState(false)
   return (
-    <SessionProvider info={info}>
+    <SessionProvider info={info}>{info.me === undefined ? <LogIn /> : <Inside />}</SessionProvider>
+  )
+}
+
+function Inside() {
+  useLiveQueries()
+  const [isSearching, setSearching] = useState(false)
+  useShortcuts({ onSearch: () => setSearching(true) })
+  return (
+    <>
       <Layout onSearch={() => setSearching(true)}>
         <Switch>
+          <Route path="/">
+            <Overview />
+          </Route>
+          <Route path="/gateways">
+            <Gateways />
+          </Route>
+          <Route path="/audit">
+            <Audit />
+          </Route>
           <Route>
             <NotFound />
           </Route>
         </Switch>
       </Layout>
-    </SessionProvider>
+      <Search open={isSearching} onClose={() => setSearching(false)} />
+    </>
   )
 }
 

@@ -1,0 +1,111 @@
+/** Audit entries as lines, newest first; each opens to what was before and after. */
+import { useState } from 'react'
+import { Link } from 'wouter'
+import type { AuditEntry } from '../../../gateway/admin/api/audit.ts'
+import { Ago } from '../design/age.tsx'
+import { IconButton } from '../design/button.tsx'
+import { type Column, DataTable } from '../design/data-table.tsx'
+import { Diff } from '../design/diff.tsx'
+import { Status } from '../design/status.tsx'
+import { type Text, useText } from '../text/text.tsx'
+import styles from './audit-lines.module.css'
+
+export function AuditLines({ entries }: { readonly entries: readonly AuditEntry[] }) {
+  const text = useText()
+  const { t } = text
+  const [open, setOpen] = useState<ReadonlySet<number>>(new Set())
+  const toggle = (seq: number): void => {
+    const next = new Set(open)
+    if (!next.delete(seq)) next.add(seq)
+    setOpen(next)
+  }
+  return (
+    <DataTable
+      label={t('audit.label')}
+      rows={entries}
+      rowKey={({ seq }) => String(seq)}
+      columns={columnsOf(text, open, toggle)}
+      below={(entry) => open.has(entry.seq) && <Details entry={entry} />}
+    />
+  )
+}
+
+function columnsOf(
+  { t }: Text,
+  open: ReadonlySet<number>,
+  toggle: (seq: number) => void,
+): Column<AuditEntry>[] {
+  return [
+    {
+      key: 'open',
+      header: <span className="only-heard">{t('audit.details')}</span>,
+      cell: ({ seq }) => (
+        <IconButton
+          icon={open.has(seq) ? 'chevronDown' : 'chevronRight'}
+          label={t('audit.detailsOf', { seq })}
+          aria-expanded={open.has(seq)}
+          onClick={() => toggle(seq)}
+        />
+      ),
+    },
+    { key: 'at', header: t('audit.when'), cell: ({ at }) => <Ago at={at} /> },
+    {
+      key: 'actor',
+      header: t('audit.who'),
+      cell: ({ actor, source }) => (
+        <span className={styles.actor}>
+          {actor}{' '}
+          <Status tone={source === 'external' ? 'warn' : 'neutral'} icon="user">
+            {source}
+          </Status>
+        </span>
+      ),
+    },
+    { key: 'action', header: t('audit.what'), cell: ({ action, kind }) => `${action} · ${kind}` },
+    { key: 'name', header: t('audit.object'), cell: (entry) => <ObjectLink entry={entry} /> },
+    {
+      key: 'reason',
+      header: t('audit.reason'),
+      minor: true,
+      cell: ({ reason }) => reason ?? <span className={styles.none}>–</span>,
+    },
+  ]
+}
+
+const pages: Readonly<Record<string, string>> = {
+  table: '/tables/',
+  cluster: '/clusters/',
+  group: '/groups/',
+}
+
+function ObjectLink({ entry: { kind, name } }: { readonly entry: AuditEntry }) {
+  const page = pages[kind]
+  return page === undefined ? name : <Link href={`${page}${encodeURIComponent(name)}`}>{name}</Link>
+}
+
+function Details({ entry }: { readonly entry: AuditEntry }) {
+  const { t } = useText()
+  return (
+    <div className={styles.details}>
+      <Diff before={entry.before ?? ''} after={entry.after ?? ''} />
+      <dl className={styles.facts}>
+        <dt>{t('audit.number')}</dt>
+        <dd>
+          <Link href={`/audit?entry=${entry.seq}`}>{entry.seq}</Link>
+        </dd>
+        <dt>{t('audit.from')}</dt>
+        <dd>{entry.from === '' ? '–' : entry.from}</dd>
+        <dt>{t('audit.gateway')}</dt>
+        <dd>{entry.gateway}</dd>
+        <dt>{t('audit.request')}</dt>
+        <dd>
+          <code>{entry.requestId}</code>
+        </dd>
+        <dt>{t('audit.hash')}</dt>
+        <dd>
+          <code>{entry.hash}</code>
+        </dd>
+      </dl>
+    </div>
+  )
+}
