@@ -1,8 +1,11 @@
 /**
- * The log contract on pino: one JSON object a line. The destination is synchronous, so that no line
- * is lost when the process exits right behind it; nothing logs per request, so the cost is small.
+ * The log contract on pino: one JSON object a line, with `ts`, `level`, `name`, `event` (the constant
+ * message) and the facts beside it (gateway.md O-4). The destination is synchronous, so that no line
+ * is lost when the process exits right behind it; nothing logs per request, so the cost is small. One
+ * table cannot drown the others (`log-repeats.ts`).
  */
 import pino from 'pino'
+import { limitRepeats } from './log-repeats.ts'
 import type { Log, LogFields } from './runtime.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -14,6 +17,8 @@ export type LogDestination = number | { readonly write: (line: string) => void }
 export function createLog(options: {
   readonly level: LogLevel
   readonly name: string
+  /** Stand on every line. */
+  readonly fields?: LogFields
   readonly destination?: LogDestination
 }): Log {
   const destination = options.destination ?? 1
@@ -25,16 +30,16 @@ export function createLog(options: {
     {
       name: options.name,
       level: options.level,
-      base: { name: options.name, pid: process.pid },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      messageKey: 'message',
+      base: { name: options.name, pid: process.pid, ...options.fields },
+      timestamp: () => `,"ts":"${new Date().toISOString()}"`,
+      messageKey: 'event',
       formatters: { level: (label) => ({ level: label }) },
       serializers: { error: readableError, cause: readableError },
       customLevels: {},
     },
     stream,
   )
-  return wrap(logger)
+  return limitRepeats(wrap(logger), { monotonicMs: () => performance.now() })
 }
 
 function readableError(value: unknown): unknown {

@@ -18,7 +18,7 @@ import { createLog, type LogLevel } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { nodeRuntime } from './node.ts'
 import { metricsPage } from './open-metrics.ts'
-import type { Log, Runtime } from './runtime.ts'
+import type { Log, LogFields, Runtime } from './runtime.ts'
 import { systemError } from './system-error.ts'
 
 export interface RunningServer {
@@ -47,6 +47,8 @@ export interface ServerProcess<Schema extends AnySection> {
     config: ConfigOf<Schema>,
   ) => { readonly host: string; readonly port: number } | undefined
   readonly logLevel?: (config: ConfigOf<Schema>) => LogLevel
+  /** Stand on every line, such as which of many gateways it is. */
+  readonly logFields?: (config: ConfigOf<Schema>) => LogFields
   /** What is wrong between options that are fine by themselves; none: the configuration is valid. */
   readonly problems?: (config: ConfigOf<Schema>) => readonly string[]
   readonly start: (context: ServerContext<ConfigOf<Schema>>) => Promise<RunningServer>
@@ -162,7 +164,11 @@ async function serve<Schema extends AnySection>(
   server: ServerProcess<Schema>,
   { config, effective, notes }: Loaded<ConfigOf<Schema>>,
 ): Promise<number> {
-  const log = createLog({ level: server.logLevel?.(config) ?? 'info', name: server.name })
+  const log = createLog({
+    level: server.logLevel?.(config) ?? 'info',
+    name: server.name,
+    fields: server.logFields?.(config) ?? {},
+  })
   const dieOf = (message: string) => (error: unknown) => {
     log.error(message, { error })
     process.exit(1)

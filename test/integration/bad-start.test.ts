@@ -87,7 +87,7 @@ function run(role: Role, content: Config | string, words: readonly string[] = []
 
 /** Resolves when the server serves. */
 async function serving({ out, child, ended }: Started): Promise<void> {
-  while (!out().includes('"message":"serving"')) {
+  while (!out().includes('"event":"serving"')) {
     if (child.exitCode !== null || child.signalCode !== null)
       throw new Error((await ended).errors.join('\n'))
     await Promise.race([once(child.stdout ?? child, 'data'), ended])
