@@ -27,6 +27,8 @@ export interface RoutesMessage {
   readonly epoch: number
   /** Set on the last part of the full copy that a worker begins with. */
   readonly isWhole: boolean
+  /** More follows that changed together with this: nothing is in force before the last part. */
+  readonly isPart: boolean
   readonly changes: readonly RouteChange[]
 }
 

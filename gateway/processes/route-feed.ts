@@ -212,7 +212,7 @@ export class FeedMember {
     // Of a part it cannot be said up to which count the worker has everything.
     this.#unacknowledged = { number, mark: isAll ? this.#mark : this.#appliedMark }
     const { epoch } = this.#parts.routes
-    this.send({ type: 'routes', number, epoch, isWhole, changes })
+    this.send({ type: 'routes', number, epoch, isWhole, isPart: !isAll, changes })
   }
 
   leave(): void {

@@ -41,6 +41,8 @@ export class WorkerRoutes implements Routes {
   readonly #known = new Map<string, Known>()
   readonly #waiting = new Map<string, Waiter[]>()
   #asking: string[] = []
+  /** Of changes that are not complete; as many as the primary knows tables at most. */
+  #parts: RouteChange[] = []
   #routeCount = 0
   #epoch = 0
   #outage = false
@@ -167,16 +169,23 @@ export class WorkerRoutes implements Routes {
   /** Takes over what the primary tells, and acknowledges it. */
   receive(message: RoutesMessage | StateMessage): void {
     if (this.#isClosed) return
-    this.#epoch = message.epoch
     if (message.type === 'state') this.#onState(message)
     else {
-      for (const change of message.changes) this.#onChange(change)
+      for (const change of message.changes) this.#parts.push(change)
+      if (!message.isPart) {
+        // A redirect of thousands of tables comes in parts and is in force at once (DR-30).
+        const changes = this.#parts
+        this.#parts = []
+        this.#epoch = message.epoch
+        for (const change of changes) this.#onChange(change)
+      }
       if (message.isWhole) this.#isWhole = true
       this.#send({ type: 'applied', number: message.number })
     }
   }
 
   #onState(message: StateMessage): void {
+    if (this.#parts.length === 0) this.#epoch = message.epoch
     this.#staleMs = message.staleMs
     this.#outage = message.outage
     this.#suspectMs = message.suspectMs

@@ -180,6 +180,29 @@ void t.test('L-1: a worker begins with a full copy, in parts, and is whole after
   t.end()
 })
 
+void t.test(
+  'DR-30: what changed together is in force at once in a worker, however many parts',
+  (t) => {
+    const scene = new Scene()
+    const tables = Array.from({ length: 2000 }, (_, at) => `t${at}`)
+    for (const table of tables) scene.directory.set(table, route(table, 'a'))
+    const worker = scene.join()
+    scene.settle()
+    for (const table of tables) scene.directory.set(table, route(table, 'b'))
+    const seen = new Set<string>()
+    const parts = worker.sent()
+    for (let turns = 0; turns < 20; turns++) {
+      scene.hand.turn()
+      while (scene.deliver(worker))
+        seen.add([...new Set(tables.map((table) => clusterOf(worker.routes.find(table))))].join())
+    }
+    t.ok(worker.sent() > parts + 1, 'in several messages')
+    t.same([...seen], ['a', 'b'])
+    t.equal(worker.routes.epoch, scene.directory.epoch)
+    t.end()
+  },
+)
+
 void t.test('L-1: one question per table and turn, one answer for all who wait', (t) => {
   const scene = new Scene()
   const worker = scene.join()
