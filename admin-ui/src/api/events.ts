@@ -15,7 +15,8 @@ export type StreamState = 'connecting' | 'live' | 'down'
 
 /** First words of the query keys that a topic makes stale. */
 const touched: Readonly<Record<EventTopic, readonly string[]>> = {
-  tables: ['tables', 'table', 'overview', 'clusters', 'groups'],
+  // The list itself is patched row by row (tables/use-table-list.ts).
+  tables: ['table', 'overview', 'clusters', 'groups'],
   clusters: ['clusters', 'cluster', 'overview'],
   groups: ['groups', 'group', 'overview'],
   gateways: ['gateways', 'overview'],

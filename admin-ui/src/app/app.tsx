@@ -15,6 +15,7 @@ import { Audit } from '../audit/audit.tsx'
 import { Gateways } from '../gateways/gateways.tsx'
 import { Overview } from '../overview/overview.tsx'
 import { Search } from '../search/search.tsx'
+import { Tables } from '../tables/tables.tsx'
 import { LogIn } from '../session/log-in.tsx'
 import { Layout } from './layout.tsx'
 import { useShortcuts } from './shortcuts.ts'
@@ -68,6 +69,9 @@ function Inside() {
         <Switch>
           <Route path="/">
             <Overview />
+          </Route>
+          <Route path="/tables">
+            <Tables />
           </Route>
           <Route path="/gateways">
             <Gateways />

@@ -1,0 +1,191 @@
+/** The list of all mappings: filter, sort, choose columns, select, act on many (admin-ui.md 3.2). */
+import { useCallback, useMemo, useRef, useState } from 'react'
+import { useLocation, useSearchParams } from 'wouter'
+import { useSession } from '../api/session.tsx'
+import { FreshnessMark } from '../design/age.tsx'
+import { Button } from '../design/button.tsx'
+import { Card } from '../design/card.tsx'
+import { Menu, MenuItem } from '../design/menu.tsx'
+import { Page } from '../design/page.tsx'
+import { Empty, Loaded } from '../design/state.tsx'
+import { useText } from '../text/text.tsx'
+import { FilterBar } from './filter-bar.tsx'
+import { type TableFilters, tokenNames } from './filter-tokens.ts'
+import { extended, nothingSelected, type Selection, selectedCount, toggled } from './selection.ts'
+import {
+  type ColumnKey,
+  columnKeys,
+  columns,
+  nameColumn,
+  shownAtFirst,
+  tableHref,
+} from './table-columns.tsx'
+import { TableGrid } from './table-grid.tsx'
+import styles from './tables.module.css'
+import { useTableList } from './use-table-list.ts'
+
+const filterNames = [...tokenNames, 'q'] as const
+
+/** The list's state is its address, so that it can be shared. */
+function useAddress() {
+  const [params, setParams] = useSearchParams()
+  const text = params.toString()
+  const filters = useMemo<TableFilters>(() => {
+    const from = new URLSearchParams(text)
+    return Object.fromEntries(
+      filterNames.flatMap((name) => {
+        const value = from.get(name)
+        return value === null || value === '' ? [] : [[name, value]]
+      }),
+    )
+  }, [text])
+  const set = useCallback(
+    (values: Readonly<Record<string, string | undefined>>) =>
+      setParams(
+        (before) => {
+          const next = new URLSearchParams(before)
+          for (const [name, value] of Object.entries(values))
+            if (value === undefined || value === '') next.delete(name)
+            else next.set(name, value)
+          return next
+        },
+        { replace: true },
+      ),
+    [setParams],
+  )
+  const shown = params.get('columns')?.split(',')
+  return {
+    filters,
+    sort: params.get('sort') ?? 'name',
+    shown: columnKeys.filter((key) => (shown ?? shownAtFirst).includes(key)),
+    set,
+  }
+}
+
+export function Tables() {
+  const { t, number } = useText()
+  const { may } = useSession()
+  const [, go] = useLocation()
+  const { filters, sort, shown, set } = useAddress()
+  const { list, flashing, news, showNews } = useTableList(filters, sort)
+  const [selection, setSelection] = useState<Selection>(nothingSelected)
+  const anchor = useRef<string>(undefined)
+  const pages = list.data?.pages
+  const tables = useMemo(() => pages?.flatMap((page) => page.tables) ?? [], [pages])
+  const total = pages?.[0]?.total ?? 0
+  const asOf = pages?.[0]?.asOf
+  const names = tables.map(({ name }) => name)
+  const isFiltered = Object.keys(filters).length > 0
+  const onFilters = useCallback(
+    (next: TableFilters) => {
+      setSelection(nothingSelected)
+      set(Object.fromEntries(filterNames.map((name) => [name, next[name]])))
+    },
+    [set],
+  )
+  const { fetchNextPage, hasNextPage, isFetchingNextPage } = list
+  const onNearEnd = useCallback(() => {
+    if (hasNextPage && !isFetchingNextPage) void fetchNextPage()
+  }, [fetchNextPage, hasNextPage, isFetchingNextPage])
+  const onToggle = (name: string, extend: boolean): void => {
+    const from = anchor.current
+    setSelection(
+      extend && from !== undefined
+        ? extended(selection, from, name, names)
+        : toggled(selection, name, names),
+    )
+    anchor.current = name
+  }
+  const onToggleAll = (): void =>
+    setSelection(selectedCount(selection) > 0 ? nothingSelected : { kind: 'all', total })
+  return (
+    <Page
+      title={t('nav.tables')}
+      facts={
+        <>
+          {pages !== undefined && (
+            <span className={styles.count} role="status">
+              {isFiltered ? t('tables.matching', { count: total }) : number(total)}
+            </span>
+          )}
+          {asOf !== undefined && <FreshnessMark asOf={asOf} />}
+        </>
+      }
+      actions={
+        <Button
+          look="primary"
+          icon="plus"
+          reason={may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })}
+          onClick={() => go('/tables?new')}
+        >
+          {t('tables.new')}
+        </Button>
+      }
+    >
+      <div className={styles.tools}>
+        <FilterBar filters={filters} onChange={onFilters} />
+        {news > 0 && (
+          <Button icon="refresh" onClick={showNews}>
+            {t('tables.news', { count: news })}
+          </Button>
+        )}
+        <Menu trigger={<Button icon="columns">{t('tables.columns')}</Button>}>
+          {columnKeys.map((key) => (
+            <MenuItem
+              key={key}
+              checked={shown.includes(key)}
+              onSelect={() => set({ columns: withToggled(shown, key).join(',') })}
+            >
+              {t(columns[key].label)}
+            </MenuItem>
+          ))}
+        </Menu>
+      </div>
+      <Card flush>
+        <Loaded query={list} lines={10}>
+          {() =>
+            tables.length === 0 ? (
+              <NoTables isFiltered={isFiltered} onClear={() => onFilters({})} />
+            ) : (
+              <TableGrid
+                tables={tables}
+                total={total}
+                columns={[nameColumn, ...shown.map((key) => columns[key])]}
+                sort={sort}
+                selection={selection}
+                flashing={flashing}
+                onSort={(next) => set({ sort: next })}
+                onToggle={onToggle}
+                onToggleAll={onToggleAll}
+                onOpen={(name) => go(tableHref(name))}
+                onEdit={(name) => go(`${tableHref(name)}?edit`)}
+                onNearEnd={onNearEnd}
+              />
+            )
+          }
+        </Loaded>
+      </Card>
+    </Page>
+  )
+}
+
+function withToggled(shown: readonly ColumnKey[], key: ColumnKey): readonly ColumnKey[] {
+  return columnKeys.filter((other) => (other === key) !== shown.includes(other))
+}
+
+function NoTables(props: { readonly isFiltered: boolean; readonly onClear: () => void }) {
+  const { t } = useText()
+  return props.isFiltered ? (
+    <Empty
+      icon="search"
+      title={t('tables.noMatch')}
+      action={<Button onClick={props.onClear}>{t('action.clearFilters')}</Button>}
+    >
+      {t('tables.noMatchWords')}
+    </Empty>
+  ) : (
+    <Empty icon="tables" title={t('tables.none')}>
+      {t('tables.noneWords')}
+    </Empty>
+  )
+}
