@@ -5,9 +5,9 @@
 import type { Timers } from '../cluster/runtime/runtime.ts'
 
 export interface Flushable {
-  /** Writes what is held back; called once for each `add`. */
+  /** Writes what is held back; called once for each `add`. May add others, not itself. */
   readonly flush: () => void
-  /** Called when everybody's `flush` is done. */
+  /** Called when everybody's `flush` is done; what it adds belongs to the next turn. */
   readonly afterFlush?: () => void
 }
 
@@ -16,19 +16,30 @@ export class Batch {
   readonly #flushAll = (): void => this.#flush()
   #waiting: Flushable[] = []
   #spare: Flushable[] = []
+  #isFlushing = false
+  #turn = 0
 
   constructor(timers: Timers) {
     this.#timers = timers
   }
 
+  /** Another number in each turn. */
+  get turn(): number {
+    return this.#turn
+  }
+
   add(output: Flushable): void {
-    if (this.#waiting.push(output) === 1) this.#timers.soon(this.#flushAll)
+    if (this.#waiting.push(output) === 1 && !this.#isFlushing) this.#timers.soon(this.#flushAll)
   }
 
   #flush(): void {
     const waiting = this.#waiting
-    this.#waiting = this.#spare
+    this.#isFlushing = true
+    // Grows while it is gone through.
     for (const output of waiting) output.flush()
+    this.#isFlushing = false
+    this.#waiting = this.#spare
+    this.#turn++
     for (const output of waiting) output.afterFlush?.()
     waiting.length = 0
     this.#spare = waiting

@@ -258,6 +258,12 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
     min: 100,
     max: 60_000,
   }),
+  coalescing: choice({
+    about:
+      'Equal queries that arrive while one is on the wire share the next one; off: each is forwarded',
+    of: ['on', 'off'],
+    default: 'on',
+  }),
   errors: section('Errors that the gateway itself answers', {
     mode: choice({
       about: 'Names of upstream, or those of the Go proxy',

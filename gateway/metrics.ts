@@ -68,7 +68,9 @@ export interface ServerMetrics {
   readonly refusedConnections: Readonly<Record<Refusal, MetricCounter>>
   readonly bytesIn: MetricCounter
   readonly bytesOut: MetricCounter
-  readonly tableQueried: (table: string, isMapped: boolean) => void
+  /** Counts the queries of a mapped table; to be kept, finding it costs more than counting. */
+  readonly tableQueries: (table: string) => MetricCounter
+  readonly unmappedQueries: MetricCounter
 }
 
 export interface ServingMetrics {
@@ -101,12 +103,13 @@ export function servingMetrics(metrics: Metrics): ServingMetrics {
 export function directoryMetrics(metrics: Metrics): DirectoryMetrics {
   const counter = (name: string, help: string): MetricCounter =>
     metrics.counter(`gateway_${name}`, help)
+  const reads = byTable(metrics, 'zk_request_count', 'Mapping nodes read, by table')
   return {
     coalescedLookups: lookupCounters(metrics)('coalesced'),
     zooKeeperReads: counter('zk_reads_total', 'Reads of mapping nodes'),
     missedWatches: counter('zk_missed_watch_total', 'Changes found without a watch event'),
     sessionsExpired: counter('zk_session_expired_total', 'ZooKeeper sessions lost'),
-    tableRead: byTable(metrics, 'zk_request_count', 'Mapping nodes read, by table'),
+    tableRead: (table, isMapped) => reads(table, isMapped).add(),
     invalid: alarms(metrics, {
       name: 'gateway_mapping_invalid',
       help: 'Tables whose mapping node holds no valid value',
@@ -182,6 +185,7 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     'result',
     'header_version',
   )
+  const queries = byTable(metrics, 'client_query_config_count', 'Configuration queries, by table')
   const queryCounts = (version: string): QueryCounts =>
     byResult((result) => requests(QUERY, result, version))
   const lookups = lookupCounters(metrics)
@@ -216,7 +220,8 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     refusedConnections,
     bytesIn: bytes('in'),
     bytesOut: bytes('out'),
-    tableQueried: byTable(metrics, 'client_query_config_count', 'Configuration queries, by table'),
+    tableQueries: (table) => queries(table, true),
+    unmappedQueries: queries('', false),
   }
 }
 
@@ -228,12 +233,12 @@ function lookupCounters(metrics: Metrics): (result: string) => MetricCounter {
   return metrics.counters('gateway_route_lookups_total', 'Route lookups, by result', 'result')
 }
 
-/** A counter with the label `table`, for mapped tables up to a limit (O-1). */
+/** Counters with the label `table`, for mapped tables up to a limit (O-1). */
 function byTable(
   metrics: Metrics,
   name: string,
   help: string,
-): (table: string, isMapped: boolean) => void {
+): (table: string, isMapped: boolean) => MetricCounter {
   const tables = new Map<string, MetricCounter>()
   const unknown = metrics.counter(name, help, { table: '__unknown__' })
   const other = metrics.counter(name, help, { table: '__other__' })
@@ -244,6 +249,6 @@ function byTable(
       counter = isFull ? other : metrics.counter(name, help, { table })
       if (!isFull) tables.set(table, counter)
     }
-    counter.add()
+    return counter
   }
 }

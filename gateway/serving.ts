@@ -64,20 +64,23 @@ export async function startServing(parts: {
         proxyFrom: config.rpc.proxyFrom,
         proxyHeaderMs: limits.proxyHeaderMs,
       },
-      unknownTables:
-        limits.unknownTablesPerSecond === 0
-          ? undefined
-          : {
-              perSecond: limits.unknownTablesPerSecond,
-              burst: limits.unknownTablesBurst,
-              maxKeys: BUCKETS_MAX,
-            },
+      queries: {
+        requestTimeoutMs: config.requestTimeoutMs,
+        errorsMode: config.errors.mode,
+        coalesces: config.coalescing === 'on',
+        unknownTables:
+          limits.unknownTablesPerSecond === 0
+            ? undefined
+            : {
+                perSecond: limits.unknownTablesPerSecond,
+                burst: limits.unknownTablesBurst,
+                maxKeys: BUCKETS_MAX,
+              },
+      },
       otherRpcs: {
         allow: config.rpcPolicy.allow,
         connectTimeoutMs: config.meta.connectTimeoutMs,
       },
-      requestTimeoutMs: config.requestTimeoutMs,
-      errorsMode: config.errors.mode,
     },
   )
   metrics.gauge('client_connection_count', 'Client connections', () => server.connectionCount)

@@ -69,7 +69,7 @@ export interface Random {
 export interface SocketHandlers {
   /** Only on connecting sockets: the connection is usable from now on. */
   readonly onConnect?: () => void
-  /** The chunk belongs to the receiver, unless it asked for lent ones (`Network.connect`). */
+  /** The chunk belongs to the receiver, unless it asked for lent ones (`Network`). */
   readonly onData: (chunk: Buffer) => void
   /** The peer will send no more; writing is still possible (half close). */
   readonly onEnd: () => void
@@ -85,6 +85,11 @@ export interface Socket {
   readonly localAddress: string
   /** Queues bytes (not to be changed afterwards); false when the caller should wait for onDrain. */
   readonly write: (bytes: Buffer) => boolean
+  /**
+   * Hands the bytes over at once, behind what was written before. True when the network has taken
+   * all of it: the memory may be used again. Not there: `write` is the only way.
+   */
+  readonly writeNow?: (bytes: Buffer) => boolean
   /** Bytes queued here and not yet taken by the network. */
   readonly bufferedBytes: () => number
   /**
@@ -123,9 +128,12 @@ export interface Network {
     },
     handlers: SocketHandlers,
   ) => Socket
-  /** Rejects with EADDRINUSE and the like. */
+  /**
+   * Rejects with EADDRINUSE and the like. With `lends`, chunks lie in memory that is used again when
+   * `onData` returns.
+   */
   readonly listen: (
-    at: { readonly host: string; readonly port: number },
+    at: { readonly host: string; readonly port: number; readonly lends?: boolean },
     onSocket: (socket: Socket) => SocketHandlers,
   ) => Promise<Listener>
   /** IPv4 addresses of a name (an address resolves to itself); rejects with ENOTFOUND. */

@@ -16,9 +16,11 @@ import type {
   Socket,
   SocketHandlers,
 } from '../../cluster/runtime/runtime.ts'
-import type { Batch } from '../batch.ts'
+import type { Batch, Flushable } from '../batch.ts'
 import type { Client } from './admission.ts'
 import type { QueryScan } from './query-scan.ts'
+import type { Asker } from './round.ts'
+import { type Slabs, TurnAnswers } from './turn-answers.ts'
 
 export interface ConnectionLimits {
   readonly maxBodyBytes: number
@@ -49,24 +51,31 @@ export interface ConnectionEvents {
   readonly onClosed: (connection: ClientConnection) => void
 }
 
-export class ClientConnection {
-  readonly #runtime: Runtime
+const SPARE_ANSWERS_MAX = 256
+
+/** What all connections of a server share. */
+export interface ConnectionParts {
+  readonly runtime: Runtime
+  readonly batch: Batch
+  readonly scan: QueryScan
+  readonly slabs: Slabs
+  /** Not in use at the moment; at most `SPARE_ANSWERS_MAX`. */
+  readonly spareAnswers: TurnAnswers[]
+  readonly limits: ConnectionLimits
+  readonly events: ConnectionEvents
+}
+
+export class ClientConnection implements Asker, Flushable {
+  readonly #parts: ConnectionParts
   readonly #socket: Socket
   readonly client: Client
-  readonly #limits: ConnectionLimits
-  readonly #events: ConnectionEvents
-  readonly #batch: Batch
-  readonly #scan: QueryScan
   readonly #requests: RequestStream
   #state: 'open' | 'finishing' | 'ended' | 'closed' = 'open'
   #inFlight = 0
   #isPaused = false
   #isReading = false
-  /** Answers of this turn: the bytes from `#runStart` to `#runEnd`, behind those in `#answers`. */
-  #run: Buffer | undefined
-  #runStart = 0
-  #runEnd = 0
-  readonly #answers: Buffer[] = []
+  /** Of this turn. */
+  #answers: TurnAnswers | undefined
   /** Something came in since `checkTime` looked last. */
   #wasActive = true
   /** Monotonic times, 0 when the thing is not so. */
@@ -75,22 +84,15 @@ export class ClientConnection {
   #slowSinceMs = 0
   #endedAtMs = 0
 
-  /** `batch` and `scan` are shared by all connections of a server. */
-  constructor(
-    parts: { readonly runtime: Runtime; readonly batch: Batch; readonly scan: QueryScan },
-    socket: Socket,
-    client: Client,
-    limits: ConnectionLimits,
-    events: ConnectionEvents,
-  ) {
-    this.#runtime = parts.runtime
-    this.#batch = parts.batch
-    this.#scan = parts.scan
+  constructor(parts: ConnectionParts, socket: Socket, client: Client) {
+    this.#parts = parts
     this.#socket = socket
     this.client = client
-    this.#limits = limits
-    this.#events = events
-    this.#requests = new RequestStream(limits)
+    this.#requests = new RequestStream(parts.limits)
+  }
+
+  get source(): string {
+    return this.client.source
   }
 
   /** Our end of it, as native replies give it. */
@@ -111,43 +113,46 @@ export class ClientConnection {
     }
   }
 
-  /**
-   * The answer to one request: what lies in `bytes` from `start` to `end`, not to be changed any
-   * more. Answers that lie one behind the other leave as one piece.
-   */
+  /** The answer to one request: these bytes, not to be changed any more. */
   answer(bytes: Buffer, start: number, end: number): void {
     this.#inFlight--
     if (this.#state === 'closed' || this.#state === 'ended') return
-    if (this.#run === bytes && this.#runEnd === start) this.#runEnd = end
-    else {
-      if (this.#run === undefined) this.#batch.add(this)
-      else this.#endRun(this.#run)
-      this.#run = bytes
-      this.#runStart = start
-      this.#runEnd = end
-    }
+    this.#answersOfTurn().add(bytes, start, end)
     this.#afterAnswer()
   }
 
-  #endRun(run: Buffer): void {
-    this.#answers.push(run.subarray(this.#runStart, this.#runEnd))
-    this.#run = undefined
+  answerAlone(bytes: Buffer, start: number, end: number, seqidAt: number, seqid: number): void {
+    bytes.writeInt32BE(seqid, seqidAt)
+    this.answer(bytes, start, end)
+  }
+
+  answerShared(frame: Buffer, seqidAt: number, seqid: number): void {
+    this.#inFlight--
+    if (this.#state === 'closed' || this.#state === 'ended') return
+    this.#answersOfTurn().addShared(frame, seqidAt, seqid)
+    this.#afterAnswer()
+  }
+
+  #answersOfTurn(): TurnAnswers {
+    if (this.#answers !== undefined) return this.#answers
+    const answers = this.#parts.spareAnswers.pop() ?? new TurnAnswers()
+    this.#answers = answers
+    this.#parts.batch.add(this)
+    return answers
   }
 
   /** Writes the answers of this turn. */
   flush(): void {
-    const run = this.#run
-    if (run === undefined) return
-    this.#endRun(run)
     const answers = this.#answers
-    if (this.#state !== 'closed')
-      for (const bytes of answers) {
-        this.#events.onBytes(0, bytes.length)
-        this.#socket.write(bytes)
-      }
-    answers.length = 0
-    if (this.#slowSinceMs > 0 || this.#socket.bufferedBytes() <= this.#limits.maxUnsentBytes) return
-    this.#slowSinceMs = this.#runtime.clock.monotonicMs()
+    if (answers === undefined) return
+    this.#answers = undefined
+    const { events, slabs, spareAnswers, limits, runtime } = this.#parts
+    const socket = this.#socket
+    events.onBytes(0, answers.bytes)
+    answers.write(socket, slabs)
+    if (spareAnswers.length < SPARE_ANSWERS_MAX) spareAnswers.push(answers)
+    if (this.#slowSinceMs > 0 || socket.bufferedBytes() <= limits.maxUnsentBytes) return
+    this.#slowSinceMs = runtime.clock.monotonicMs()
     this.#flow()
   }
 
@@ -170,7 +175,7 @@ export class ClientConnection {
 
   /** Looks at the clocks of this connection; called about once a second. */
   checkTime(nowMs: number): void {
-    const { frameMs, slowReaderMs, idleMs, lingerMs } = this.#limits
+    const { frameMs, slowReaderMs, idleMs, lingerMs } = this.#parts.limits
     const isOver = (sinceMs: number, limitMs: number): boolean =>
       sinceMs > 0 && nowMs - sinceMs > limitMs
     if (idleMs > 0) this.#checkIdle(nowMs)
@@ -184,24 +189,25 @@ export class ClientConnection {
     this.#wasActive = false
     if (!isIdle) this.#idleSinceMs = 0
     else if (this.#idleSinceMs === 0) this.#idleSinceMs = nowMs
-    else if (nowMs - this.#idleSinceMs > this.#limits.idleMs) {
-      this.#events.onRejected('idle')
+    else if (nowMs - this.#idleSinceMs > this.#parts.limits.idleMs) {
+      this.#parts.events.onRejected('idle')
       this.finish()
     }
   }
 
   #reject(reason: string): void {
-    this.#events.onRejected(reason)
+    this.#parts.events.onRejected(reason)
     this.#socket.destroy()
   }
 
   #onData(chunk: Buffer): void {
     if (this.#state !== 'open') return
     this.#wasActive = true
-    this.#events.onBytes(chunk.length, 0)
+    this.#parts.events.onBytes(chunk.length, 0)
     const at = this.#requests.pendingBytes === 0 ? this.#readQueries(chunk) : 0
     if (at < chunk.length) {
-      this.#requests.push(at === 0 ? chunk : chunk.subarray(at))
+      // The chunk is only lent.
+      this.#requests.push(Buffer.from(chunk.subarray(at)))
       this.#read()
       return
     }
@@ -211,8 +217,8 @@ export class ClientConnection {
 
   /** Hands on the queries that the scan takes; answers where it stopped. */
   #readQueries(chunk: Buffer): number {
-    const scan = this.#scan
-    const nowMs = this.#runtime.clock.monotonicMs()
+    const scan = this.#parts.scan
+    const nowMs = this.#parts.runtime.clock.monotonicMs()
     let at = 0
     this.#isReading = true
     scan.open(chunk)
@@ -221,7 +227,7 @@ export class ClientConnection {
       if (end === 0) break
       at = end
       this.#inFlight++
-      this.#events.onQuery(this, scan, nowMs)
+      this.#parts.events.onQuery(this, scan, nowMs)
     }
     this.#isReading = false
     if (at > 0) this.#requests.chooseThrift()
@@ -241,7 +247,7 @@ export class ClientConnection {
           break
         }
         this.#inFlight++
-        this.#events.onRequest(this, frame)
+        this.#parts.events.onRequest(this, frame)
       }
     } catch (error) {
       if (!(error instanceof FrameError)) throw error
@@ -251,7 +257,7 @@ export class ClientConnection {
     }
     const isPartial = isComplete && this.#requests.pendingBytes > 0
     if (!isPartial) this.#frameSinceMs = 0
-    else if (this.#frameSinceMs === 0) this.#frameSinceMs = this.#runtime.clock.monotonicMs()
+    else if (this.#frameSinceMs === 0) this.#frameSinceMs = this.#parts.runtime.clock.monotonicMs()
     this.#afterRead()
   }
 
@@ -262,7 +268,9 @@ export class ClientConnection {
 
   #mayRead(): boolean {
     return (
-      this.#state === 'open' && this.#inFlight < this.#limits.maxInFlight && this.#slowSinceMs === 0
+      this.#state === 'open' &&
+      this.#inFlight < this.#parts.limits.maxInFlight &&
+      this.#slowSinceMs === 0
     )
   }
 
@@ -277,7 +285,7 @@ export class ClientConnection {
 
   /** Complete requests in front of the garbage are answered; nothing behind it is looked at. */
   #onBroken(error: FrameError): void {
-    this.#events.onRejected(error.reason)
+    this.#parts.events.onRejected(error.reason)
     if (this.#inFlight === 0 && this.#socket.bufferedBytes() === 0) this.#socket.destroy()
     else this.finish()
   }
@@ -285,7 +293,7 @@ export class ClientConnection {
   #afterAnswer(): void {
     if (this.#state === 'finishing' && this.#inFlight === 0 && !this.#isReading) {
       this.#state = 'ended'
-      this.#endedAtMs = this.#runtime.clock.monotonicMs()
+      this.#endedAtMs = this.#parts.runtime.clock.monotonicMs()
       this.flush()
       // A paused socket would never see the peer's FIN.
       if (this.#isPaused) this.#socket.resume()
@@ -296,7 +304,7 @@ export class ClientConnection {
   }
 
   #onDrain(): void {
-    if (this.#slowSinceMs === 0 || this.#socket.bufferedBytes() > this.#limits.maxUnsentBytes)
+    if (this.#slowSinceMs === 0 || this.#socket.bufferedBytes() > this.#parts.limits.maxUnsentBytes)
       return
     this.#slowSinceMs = 0
     this.#read()
@@ -305,6 +313,6 @@ export class ClientConnection {
   #onClose(_cause: RuntimeError | undefined): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    this.#events.onClosed(this)
+    this.#parts.events.onClosed(this)
   }
 }

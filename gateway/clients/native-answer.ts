@@ -7,6 +7,8 @@
  */
 import type { RpcAddress } from '../../cluster/protocol/base.ts'
 import { type NativeHeader, encodeNativeReply } from '../../cluster/protocol/native-frame.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { Asker } from './round.ts'
 
 /**
  * Marks a well-formed args struct, in place, as a native caller's: field id 0, which official clients
@@ -15,6 +17,31 @@ import { type NativeHeader, encodeNativeReply } from '../../cluster/protocol/nat
  */
 export function markNative(argument: Buffer): void {
   argument.writeInt16BE(0, 1)
+}
+
+/** A native client's query among those that wait for an answer. */
+export class NativeAsker implements Asker {
+  readonly #connection: ClientConnection
+  readonly #request: NativeHeader
+
+  constructor(connection: ClientConnection, request: NativeHeader) {
+    this.#connection = connection
+    this.#request = request
+  }
+
+  get source(): string {
+    return this.#connection.source
+  }
+
+  answerAlone(bytes: Buffer, start: number, end: number, seqidAt: number): void {
+    const { localAddress } = this.#connection
+    const reply = nativeAnswer(this.#request, localAddress, bytes, start, end, seqidAt)
+    this.#connection.answer(reply, 0, reply.length)
+  }
+
+  answerShared(frame: Buffer, seqidAt: number): void {
+    this.answerAlone(frame, 0, frame.length, seqidAt)
+  }
 }
 
 /** A reply frame, in `bytes` from `start` to `end`, in the form of its request; a copy. */

@@ -43,7 +43,8 @@ export class ProxyHeader {
   /** Not to be called again once it answered anything but `incomplete`. */
   push(chunk: Buffer): ProxyHeaderState {
     // At most some thousand bytes, and an answer long before a balancer could cut them finely.
-    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk])
+    // The chunk is only lent.
+    this.#bytes = Buffer.concat([this.#bytes, chunk])
     const bytes = this.#bytes
     if (startsAlike(bytes, V2_START)) return bytes.length < V2_FIXED_BYTES ? INCOMPLETE : v2(bytes)
     if (startsAlike(bytes, V1_START)) return v1(bytes)

@@ -133,33 +133,3 @@ export class QueryScan {
     return true
   }
 }
-
-const SLOTS = 1024
-const SHORT_BYTES = 64
-
-/** Names as strings, remembered so that the same bytes make no new string. */
-export class NameCache {
-  readonly #names: (string | undefined)[] = Array.from({ length: SLOTS })
-
-  /** Bytes that are no UTF-8 come out as everywhere, with U+FFFD. */
-  text(bytes: Buffer, start: number, end: number): string {
-    const length = end - start
-    if (length > SHORT_BYTES) return bytes.toString('utf8', start, end)
-    let hash = length
-    for (let at = start; at < end; at++) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0
-    const slot = (hash ^ (hash >>> 10)) & (SLOTS - 1)
-    const known = this.#names[slot]
-    if (known !== undefined && isSame(known, bytes, start, length)) return known
-    const text = bytes.toString('utf8', start, end)
-    // Anything beyond ASCII is compared badly character by character: made anew each time.
-    if (text.length === length) this.#names[slot] = text
-    return text
-  }
-}
-
-function isSame(text: string, bytes: Buffer, start: number, length: number): boolean {
-  if (text.length !== length) return false
-  for (let index = 0; index < length; index++)
-    if (text.charCodeAt(index) !== bytes[start + index]) return false
-  return true
-}

@@ -1,14 +1,8 @@
 /**
- * The client side of the gateway: ends client connections, answers configuration queries by asking
- * the metas of the table's cluster, and refuses everything else (gateway.md 2 and 6). What a meta
- * answered goes out byte for byte except for the sequence id; every request gets an answer within
- * its budget. Which cluster a table is on is the directory's matter, how to ask it the upstream's.
- *
- * No promise, timer or log line per query: one object each, and clocks looked at in sweeps.
+ * The client side of the gateway: lets clients in and ends their connections, hands configuration
+ * queries to the desk, and refuses everything else (gateway.md 2 and 6). Clocks of connections are
+ * looked at in sweeps.
  */
-import { encodeReply, encodeResult } from '../../cluster/protocol/frame.ts'
-import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
-import type { NativeHeader } from '../../cluster/protocol/native-frame.ts'
 import { type AnyRequest, encodeAnswer } from '../../cluster/protocol/request-stream.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import type { Listener, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
@@ -17,67 +11,41 @@ import {
   ClientConnection,
   type ConnectionEvents,
   type ConnectionLimits,
+  type ConnectionParts,
 } from './client-connection.ts'
-import type { QueryCounts, Result, ServerMetrics } from '../metrics.ts'
-import { markNative, nativeAnswer } from './native-answer.ts'
+import type { ServerMetrics } from '../metrics.ts'
+import { NativeAsker } from './native-answer.ts'
 import { OtherRpcs, type OtherRpcsOptions } from './other-rpcs.ts'
-import { NameCache, QueryScan } from './query-scan.ts'
-import { readQuery } from './query.ts'
-import type { Question } from '../question.ts'
+import { type DeskOptions, QueryDesk, answerBudgetMs } from './query-desk.ts'
+import { QueryScan } from './query-scan.ts'
 import type { Routes } from '../routing/routes.ts'
-import type { Lookup } from '../routing/table-entry.ts'
+import { Slabs } from './turn-answers.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
-import { type BucketOptions, TokenBuckets } from './token-buckets.ts'
 
 export interface ServerOptions {
   readonly host: string
   readonly port: number
   readonly limits: ConnectionLimits
   readonly admission: AdmissionOptions
-  /** How many unknown tables one address may ask for (W-17); undefined: any number. */
-  readonly unknownTables: BucketOptions | undefined
+  readonly queries: DeskOptions
   readonly otherRpcs: OtherRpcsOptions
-  /** The outer bound of every answer; below the Java client's 5 s (W-7). */
-  readonly requestTimeoutMs: number
-  /** `go-compat`: the error names of the Go proxy (W-6). */
-  readonly errorsMode: 'pegasus' | 'go-compat'
 }
 
 const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const CHECK_MS = 1000
 const IDLE_GROUP_MS = 600_000
-const CLIENT_TIMEOUT_MS_MIN = 1000
-
-/** What the gateway itself answers to a query (W-3): is_stateful false, nothing in it but the error. */
-function ownAnswer(error: string): Buffer {
-  return encodeReply(
-    QUERY,
-    0,
-    'ERR_OK',
-    encodeResult(QueryCfgResponse, QueryCfgResponse.make({ err: error })),
-  )
-}
-
-/** Behind total length, `ERR_OK` and the message's version and name. */
-const OWN_SEQID_AT = 4 + 4 + 6 + 4 + 4 + QUERY.length + 4
 
 export class GatewayServer {
   readonly #runtime: Runtime
   readonly #options: ServerOptions
-  readonly #routes: Routes
   readonly #upstreams: Upstreams
   readonly #metrics: ServerMetrics
-  readonly #events: ConnectionEvents
-  readonly #scan: QueryScan
-  readonly #names = new NameCache()
+  readonly #desk: QueryDesk
   readonly #connections = new Set<ClientConnection>()
   readonly #admission: Admission
   readonly #otherRpcs: OtherRpcs
-  readonly #unknownTables: TokenBuckets | undefined
-  readonly #answers: Readonly<Record<'missing' | 'invalid' | 'no-zookeeper' | 'no-meta', Buffer>>
   #listener: Listener | undefined
   #checkTimer: Timer | undefined
-  #inFlight = 0
   #onIdle: (() => void) | undefined
 
   constructor(
@@ -91,25 +59,25 @@ export class GatewayServer {
   ) {
     this.#runtime = runtime
     this.#options = options
-    this.#routes = parts.routes
     this.#upstreams = parts.upstreams
     this.#metrics = parts.metrics
-    this.#scan = new QueryScan(options.limits)
-    const isGo = options.errorsMode === 'go-compat'
-    this.#answers = {
-      missing: ownAnswer('ERR_OBJECT_NOT_FOUND'),
-      invalid: ownAnswer('ERR_INVALID_DATA'),
-      'no-zookeeper': ownAnswer(isGo ? 'ERR_ZOOKEEPER_OPERATION' : 'ERR_SERVICE_NOT_ACTIVE'),
-      'no-meta': ownAnswer(isGo ? 'ERR_UNKNOWN' : 'ERR_SERVICE_NOT_ACTIVE'),
+    this.#desk = new QueryDesk(runtime, parts, options.queries)
+    const shared: ConnectionParts = {
+      runtime,
+      batch: parts.upstreams.batch,
+      scan: new QueryScan(options.limits),
+      slabs: new Slabs(),
+      spareAnswers: [],
+      limits: options.limits,
+      events: this.#connectionEvents(),
     }
-    const { unknownTables } = options
-    this.#unknownTables = unknownTables === undefined ? undefined : new TokenBuckets(unknownTables)
+    const { requestTimeoutMs } = options.queries
     this.#otherRpcs = new OtherRpcs(
       runtime,
       {
-        routes: this.#routes,
+        routes: parts.routes,
         leaderOf: (route) => this.#upstreams.group(route).leader,
-        budgetMs: (clientTimeoutMs) => answerBudgetMs(clientTimeoutMs, options.requestTimeoutMs),
+        budgetMs: (clientTimeoutMs) => answerBudgetMs(clientTimeoutMs, requestTimeoutMs),
         count: this.#metrics.otherRequest,
       },
       options.otherRpcs,
@@ -117,21 +85,23 @@ export class GatewayServer {
     this.#admission = new Admission(runtime, options.admission, {
       onRefused: (reason) => this.#metrics.refusedConnections[reason].add(),
       onAdmitted: (socket, client) => {
-        const shared = { runtime, batch: this.#upstreams.batch, scan: this.#scan }
-        const { limits } = this.#options
-        const connection = new ClientConnection(shared, socket, client, limits, this.#events)
+        const connection = new ClientConnection(shared, socket, client)
         this.#connections.add(connection)
         return connection.handlers()
       },
     })
-    this.#events = {
+  }
+
+  #connectionEvents(): ConnectionEvents {
+    const { bytesIn, bytesOut, rejectedFrame } = this.#metrics
+    return {
       onRequest: (connection, frame) => this.#onRequest(connection, frame),
-      onQuery: (connection, scan, nowMs) => this.#onScanned(connection, scan, nowMs),
+      onQuery: (connection, scan, nowMs) => this.#desk.askScanned(connection, scan, nowMs),
       onBytes: (received, sent) => {
-        this.#metrics.bytesIn.add(received)
-        this.#metrics.bytesOut.add(sent)
+        bytesIn.add(received)
+        bytesOut.add(sent)
       },
-      onRejected: (reason) => this.#metrics.rejectedFrame(reason),
+      onRejected: rejectedFrame,
       onClosed: (connection) => this.#onClosed(connection),
     }
   }
@@ -141,13 +111,13 @@ export class GatewayServer {
   }
 
   get inFlight(): number {
-    return this.#inFlight
+    return this.#desk.inFlight
   }
 
   /** Rejects with a RuntimeError such as EADDRINUSE. */
   async listen(): Promise<Listener> {
     const { host, port } = this.#options
-    this.#listener = await this.#runtime.network.listen({ host, port }, (socket) =>
+    this.#listener = await this.#runtime.network.listen({ host, port, lends: true }, (socket) =>
       this.#admission.accept(socket),
     )
     this.#scheduleCheck()
@@ -168,7 +138,7 @@ export class GatewayServer {
       if (pauseMs >= 1) await this.#wait(pauseMs)
     }
     if (this.#connections.size > 0) {
-      const patience = this.#wait(this.#options.requestTimeoutMs)
+      const patience = this.#wait(this.#options.queries.requestTimeoutMs)
       const idle = new Promise<void>((resolve) => {
         this.#onIdle = resolve
       })
@@ -176,6 +146,7 @@ export class GatewayServer {
     }
     this.#checkTimer?.cancel()
     this.#otherRpcs.close()
+    this.#desk.close()
     for (const connection of this.#connections) connection.destroy()
   }
 
@@ -211,172 +182,17 @@ export class GatewayServer {
 
   #onQuery(connection: ClientConnection, frame: AnyRequest): void {
     const { argument, header } = frame
-    const table = readQuery(argument)
-    if (table === undefined) {
-      this.#metrics.queries[header.version].unreadable.add()
-      answerInKind(connection, frame, 'ERR_INVALID_DATA', undefined)
-      return
-    }
     const isNative = frame.kind === 'native'
-    if (isNative) markNative(argument)
-    const asked = isNative ? frame.native : frame.seqid
-    const at = { bytes: argument, start: 0, end: argument.length }
-    const nowMs = this.#runtime.clock.monotonicMs()
-    const counts = this.#metrics.queries[header.version]
-    this.#route(table, this.#question(connection, asked, header.clientTimeoutMs, at, nowMs, counts))
-  }
-
-  #onScanned(connection: ClientConnection, scan: QueryScan, nowMs: number): void {
-    const table = this.#names.text(scan.bytes, scan.nameStart, scan.nameEnd)
-    const counts = this.#metrics.queries[scan.version]
-    this.#route(
-      table,
-      this.#question(connection, scan.seqid, scan.clientTimeoutMs, scan, nowMs, counts),
-    )
-  }
-
-  #question(
-    connection: ClientConnection,
-    asked: number | NativeHeader,
-    clientTimeoutMs: number,
-    at: { readonly bytes: Buffer; readonly start: number; readonly end: number },
-    nowMs: number,
-    counts: QueryCounts,
-  ): ClientQuestion {
-    const deadlineMs = nowMs + answerBudgetMs(clientTimeoutMs, this.#options.requestTimeoutMs)
-    return new ClientQuestion(this, connection, asked, at, nowMs, deadlineMs, counts)
-  }
-
-  #route(table: string, question: ClientQuestion): void {
-    this.#inFlight++
-    const known = this.#routes.find(table)
-    if (known !== undefined) {
-      if (known.kind === 'missing') this.#metrics.lookups.negative.add()
-      else this.#metrics.lookups.hit.add()
-      this.#onLookup(table, question, known, question.askedAtMs)
-      return
-    }
-    this.#metrics.lookups.miss.add()
-    this.#load(table, question)
-  }
-
-  /**
-   * A lookup that costs a read takes a token of its source, and gives it back unless the table
-   * turns out unknown. Without one the answer is not "no such table", which a client would take as
-   * final (S7), but the one that makes it come again later (W-6).
-   */
-  #load(table: string, question: ClientQuestion): void {
-    const tokens = this.#unknownTables
-    const { source } = question
-    if (tokens?.take(source, question.askedAtMs) === false) {
-      this.#answerOwn(question, 'limited', this.#answers['no-zookeeper'])
-      return
-    }
-    const budgetMs = question.deadlineMs - question.askedAtMs
-    this.#routes.load(table, budgetMs, (lookup) => {
-      if (lookup.kind !== 'missing') tokens?.giveBack(source)
-      this.#onLookup(table, question, lookup, this.#runtime.clock.monotonicMs())
+    const asker = isNative ? new NativeAsker(connection, frame.native) : connection
+    const isAsked = this.#desk.askDecoded(asker, argument, {
+      // A native request is known by its header.
+      seqid: isNative ? 0 : frame.seqid,
+      version: header.version,
+      clientTimeoutMs: header.clientTimeoutMs,
     })
-  }
-
-  #onLookup(table: string, question: ClientQuestion, lookup: Lookup, nowMs: number): void {
-    this.#metrics.tableQueried(table, lookup.kind === 'route')
-    switch (lookup.kind) {
-      case 'route':
-        this.#upstreams.group(lookup.route).ask(question, nowMs)
-        return
-      case 'missing':
-        this.#answerOwn(question, 'no-table', this.#answers.missing)
-        return
-      case 'invalid':
-        this.#answerOwn(question, 'invalid-mapping', this.#answers.invalid)
-        return
-      case 'unavailable':
-        this.#answerOwn(question, 'unavailable', this.#answers['no-zookeeper'])
-        return
-      default:
-        lookup satisfies never
-    }
-  }
-
-  #answerOwn(question: ClientQuestion, result: Result, prepared: Buffer): void {
-    const bytes = Buffer.from(prepared)
-    const nowMs = this.#runtime.clock.monotonicMs()
-    this.done(question, result, nowMs)
-    question.answer(bytes, 0, bytes.length, OWN_SEQID_AT)
-  }
-
-  /** A question ends; for `ClientQuestion`. */
-  done(question: ClientQuestion, result: Result, nowMs: number): void {
-    this.#inFlight--
-    question.counts[result].add()
-    this.#metrics.durationSeconds[result].observe((nowMs - question.askedAtMs) / 1000)
-  }
-
-  /** No meta answered; for `ClientQuestion`. */
-  nobodyAnswered(question: ClientQuestion): void {
-    this.#answerOwn(question, 'unavailable', this.#answers['no-meta'])
-  }
-}
-
-/** One client's query: knows whom to tell, and in which form. */
-class ClientQuestion implements Question {
-  readonly #server: GatewayServer
-  readonly #connection: ClientConnection
-  /** The sequence id, or the header of a native request. */
-  readonly #asked: number | NativeHeader
-  readonly bytes: Buffer
-  readonly start: number
-  readonly end: number
-  readonly askedAtMs: number
-  readonly deadlineMs: number
-  readonly counts: QueryCounts
-
-  constructor(
-    server: GatewayServer,
-    connection: ClientConnection,
-    asked: number | NativeHeader,
-    argument: { readonly bytes: Buffer; readonly start: number; readonly end: number },
-    askedAtMs: number,
-    deadlineMs: number,
-    counts: QueryCounts,
-  ) {
-    this.#server = server
-    this.#connection = connection
-    this.#asked = asked
-    this.bytes = argument.bytes
-    this.start = argument.start
-    this.end = argument.end
-    this.askedAtMs = askedAtMs
-    this.deadlineMs = deadlineMs
-    this.counts = counts
-  }
-
-  get source(): string {
-    return this.#connection.client.source
-  }
-
-  /** The meta's bytes with the client's sequence id (W-1). */
-  answered(bytes: Buffer, start: number, end: number, seqidAt: number, nowMs: number): void {
-    this.#server.done(this, 'relayed', nowMs)
-    this.answer(bytes, start, end, seqidAt)
-  }
-
-  unanswered(): void {
-    this.#server.nobodyAnswered(this)
-  }
-
-  answer(bytes: Buffer, start: number, end: number, seqidAt: number): void {
-    const asked = this.#asked
-    const connection = this.#connection
-    if (typeof asked === 'number') {
-      bytes.writeInt32BE(asked, seqidAt)
-      connection.answer(bytes, start, end)
-    } else
-      answerWhole(
-        connection,
-        nativeAnswer(asked, connection.localAddress, bytes, start, end, seqidAt),
-      )
+    if (isAsked) return
+    this.#metrics.queries[header.version].unreadable.add()
+    answerInKind(connection, frame, 'ERR_INVALID_DATA', undefined)
   }
 }
 
@@ -391,13 +207,4 @@ function answerInKind(
 
 function answerWhole(connection: ClientConnection, bytes: Buffer): void {
   connection.answer(bytes, 0, bytes.length)
-}
-
-/**
- * W-7: within the client's time, 0 when it gave none, and ours. Go clients send any number below
- * 4295, however long they wait (wire.md 2): less than a second is not taken at its word.
- */
-export function answerBudgetMs(clientTimeoutMs: number, requestTimeoutMs: number): number {
-  if (clientTimeoutMs <= 0) return requestTimeoutMs
-  return Math.min(Math.max(clientTimeoutMs, CLIENT_TIMEOUT_MS_MIN), requestTimeoutMs)
 }

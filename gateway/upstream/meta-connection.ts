@@ -182,6 +182,8 @@ export class MetaConnection {
 
   /** Writes the requests of this turn. */
   flush(): void {
+    // What is sent later in this turn is another one.
+    this.#inBatch = false
     const from = this.#slabFrom
     const to = this.#slabTo
     if (this.#state === 'closed' || from === to) return
@@ -196,7 +198,6 @@ export class MetaConnection {
 
   /** Replies read in this turn are written to their clients by now. */
   afterFlush(): void {
-    this.#inBatch = false
     this.#socket.giveBack?.()
   }
 

@@ -88,7 +88,12 @@ export class GatewayStand {
     return { child: program.child, ports }
   }
 
-  async startGateway(name: string, flags: Readonly<Record<string, string>>): Promise<Measured> {
+  /** `nodeFlags` are those of Node, to look closer. */
+  async startGateway(
+    name: string,
+    flags: Readonly<Record<string, string>>,
+    nodeFlags: readonly string[] = [],
+  ): Promise<Measured> {
     const [port, http] = await Promise.all([freePort(), freePort()])
     const options = {
       'rpc.host': '127.0.0.1',
@@ -100,7 +105,7 @@ export class GatewayStand {
       ...flags,
     }
     const words = Object.entries(options).flatMap(([key, value]) => [`--${key}`, value])
-    return this.#start(name, port, process.execPath, [metaproxy, 'gateway', ...words])
+    return this.#start(name, port, process.execPath, [...nodeFlags, metaproxy, 'gateway', ...words])
   }
 
   /** haproxy in TCP mode with one thread: what forwarding costs without understanding anything. */

@@ -475,44 +475,49 @@ void t.test(
   },
 )
 
-void t.test(
-  'W-15: a client that does not read stops being read, and is reset in the end',
-  async (t) => {
-    const large = QueryCfgResponse.make({ err: 'ERR_OK', partitionCount: 1, isStateful: true })
-    for (let index = 0; index < 3000; index++)
-      large.partitions.push({
-        pid: { appId: 1, partitionIndex: index },
-        ballot: 3,
-        maxReplicaCount: 3,
-        primary: '10.0.0.1:34801',
-        secondaries: [],
-        lastDrops: [],
-        lastCommittedDecree: 9,
-        partitionFlags: 0,
+for (const coalescing of ['off', 'on'] as const)
+  void t.test(
+    `W-15: a client that does not read stops being read, and is reset in the end, coalescing ${coalescing}`,
+    async (t) => {
+      const large = QueryCfgResponse.make({ err: 'ERR_OK', partitionCount: 1, isStateful: true })
+      for (let index = 0; index < 3000; index++)
+        large.partitions.push({
+          pid: { appId: 1, partitionIndex: index },
+          ballot: 3,
+          maxReplicaCount: 3,
+          primary: '10.0.0.1:34801',
+          secondaries: [],
+          lastDrops: [],
+          lastCommittedDecree: 9,
+          partitionFlags: 0,
+        })
+      const frame = encodeReply(QUERY, 0, 'ERR_OK', encodeResult(QueryCfgResponse, large))
+      const {
+        client,
+        world: running,
+        metas,
+      } = await world(t, [() => ({ frame })], {
+        'limits.slowReaderMs': '500',
+        'limits.inFlight': '16',
+        coalescing,
       })
-    const frame = encodeReply(QUERY, 0, 'ERR_OK', encodeResult(QueryCfgResponse, large))
-    const {
-      client,
-      world: running,
-      metas,
-    } = await world(t, [() => ({ frame })], {
-      'limits.slowReaderMs': '500',
-      'limits.inFlight': '16',
-    })
-    client.socket.pause()
-    const requests = 2000
-    client.send(Buffer.concat(Array.from({ length: requests }, () => queryFrame('temp'))))
-    const fast = await running.client()
-    await until(() => (metas[0]?.requests.length ?? 0) > 20)
-    t.equal(
-      (await fast.query('temp')).result.length,
-      frame.length - 12 - 18 - QUERY.length,
-      'another connection is not held up',
-    )
-    await until(() => running.gateway.server.connectionCount === 1)
-    t.ok((metas[0]?.requests.length ?? requests) < requests, 'reading stopped long before the end')
-  },
-)
+      client.socket.pause()
+      const requests = 2000
+      client.send(Buffer.concat(Array.from({ length: requests }, () => queryFrame('temp'))))
+      const fast = await running.client()
+      await until(() => (metas[0]?.requests.length ?? 0) > (coalescing === 'off' ? 20 : 0))
+      t.equal(
+        (await fast.query('temp')).result.length,
+        frame.length - 12 - 18 - QUERY.length,
+        'another connection is not held up',
+      )
+      await until(() => running.gateway.server.connectionCount === 1)
+      t.ok(
+        (metas[0]?.requests.length ?? requests) < requests,
+        'reading stopped long before the end',
+      )
+    },
+  )
 
 void t.test(
   'W-16, W-17: half a request is not waited for for ever, and connections are limited',

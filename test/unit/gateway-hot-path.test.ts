@@ -12,7 +12,8 @@ import {
 import { QueryCfgRequest, QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { Batch } from '../../gateway/batch.ts'
 import { InFlight } from '../../gateway/upstream/in-flight.ts'
-import { NameCache, QueryScan } from '../../gateway/clients/query-scan.ts'
+import { KnownQueries } from '../../gateway/clients/known-queries.ts'
+import { QueryScan } from '../../gateway/clients/query-scan.ts'
 import { readQuery } from '../../gateway/clients/query.ts'
 import { ReplyStream } from '../../gateway/upstream/reply-stream.ts'
 
@@ -64,11 +65,11 @@ function decoded(bytes: Buffer): { table: string; seqid: number; timeoutMs: numb
 
 void t.test('W-9: the scan takes what clients send, and nothing that the decoder refuses', (t) => {
   const scan = new QueryScan(limits)
-  const names = new NameCache()
+  const queries = new KnownQueries()
   const found = (bytes: Buffer): ReturnType<typeof decoded> => {
     scan.open(bytes)
     if (scan.next(0) === 0) return undefined
-    const table = names.text(bytes, scan.nameStart, scan.nameEnd)
+    const { table } = queries.scanned(scan)
     return { table, seqid: scan.seqid, timeoutMs: scan.clientTimeoutMs }
   }
   const same = (bytes: Buffer): void => {

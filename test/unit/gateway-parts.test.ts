@@ -26,7 +26,7 @@ import {
 import { readMetaAnswer } from '../../gateway/upstream/meta-answer.ts'
 import { mergeMetricTexts } from '../../gateway/processes/metric-texts.ts'
 import { readQuery } from '../../gateway/clients/query.ts'
-import { answerBudgetMs } from '../../gateway/clients/server.ts'
+import { answerBudgetMs } from '../../gateway/clients/query-desk.ts'
 
 const parse = (value: unknown): ReturnType<typeof parseMapping> =>
   parseMapping(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)))

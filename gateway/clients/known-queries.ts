@@ -1,0 +1,89 @@
+/**
+ * Queries seen before: one object for all that ask the same (table and indices, byte for byte), with
+ * its arguments in memory of its own, so that nothing is decoded, copied or looked up by name when it
+ * comes again. Bounded: two queries that fall on the same slot push each other out, which costs time
+ * and nothing else. What the object remembers of routes and rounds is `query-desk.ts`'s matter.
+ */
+import type { MetricCounter } from '../../cluster/runtime/metrics.ts'
+import type { Lookup } from '../routing/table-entry.ts'
+import type { MetaGroup } from '../upstream/meta-group.ts'
+import type { Round } from './round.ts'
+import { markNative } from './native-answer.ts'
+import { readQuery } from './query.ts'
+import type { QueryScan } from './query-scan.ts'
+
+/** 1 000 tables push each other out of 60 of these; each holds some 300 bytes. */
+const SLOTS = 8192
+/** Longer ones, with many indices, are rare: made anew each time. */
+const KEPT_BYTES_MAX = 512
+
+export class KnownQuery {
+  readonly table: string
+  /** The args struct as the client sent it; not changed. */
+  readonly argument: Buffer
+  /** What `lookup` and `group` hold was found in that turn, and is good for no other. */
+  turn = -1
+  lookup: Lookup | undefined = undefined
+  group: MetaGroup | undefined = undefined
+  /** Counts the table's queries, once it was found mapped. */
+  asked: MetricCounter | undefined = undefined
+  /** Those who ask now, and those whose query is on its way. */
+  gathering: Round | undefined = undefined
+  running: Round | undefined = undefined
+
+  constructor(table: string, argument: Buffer) {
+    this.table = table
+    this.argument = argument
+  }
+}
+
+export class KnownQueries {
+  readonly #slots: (KnownQuery | undefined)[] = Array.from({ length: SLOTS })
+
+  /** For what the scan found last. */
+  scanned(scan: QueryScan): KnownQuery {
+    const { bytes, start, end } = scan
+    const slot = slotOf(bytes, start, end)
+    const known = this.#slots[slot]
+    if (known !== undefined && isSame(known.argument, bytes, start, end)) return known
+    // Bytes that are no UTF-8 come out as everywhere, with U+FFFD.
+    const table = bytes.toString('utf8', scan.nameStart, scan.nameEnd)
+    return this.#add(slot, table, bytes, start, end)
+  }
+
+  /**
+   * For arguments in any form; undefined when they are no well-formed query. Those of a native
+   * client are marked as such, in place.
+   */
+  decoded(argument: Buffer, isNative: boolean): KnownQuery | undefined {
+    const table = readQuery(argument)
+    if (table === undefined) return undefined
+    if (isNative) markNative(argument)
+    const slot = slotOf(argument, 0, argument.length)
+    const known = this.#slots[slot]
+    if (known !== undefined && isSame(known.argument, argument, 0, argument.length)) return known
+    return this.#add(slot, table, argument, 0, argument.length)
+  }
+
+  #add(slot: number, table: string, bytes: Buffer, start: number, end: number): KnownQuery {
+    const argument = Buffer.allocUnsafeSlow(end - start)
+    bytes.copy(argument, 0, start, end)
+    const query = new KnownQuery(table, argument)
+    if (argument.length <= KEPT_BYTES_MAX) this.#slots[slot] = query
+    return query
+  }
+}
+
+function slotOf(bytes: Buffer, start: number, end: number): number {
+  let hash = end - start
+  for (let at = start; at < end; at++) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0
+  return (hash ^ (hash >>> 13)) & (SLOTS - 1)
+}
+
+function isSame(known: Buffer, bytes: Buffer, start: number, end: number): boolean {
+  const length = end - start
+  if (known.length !== length) return false
+  for (let index = 0; index < length; index++)
+    if (known[index] !== bytes[start + index]) return false
+  return true
+}

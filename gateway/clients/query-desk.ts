@@ -1,0 +1,326 @@
+/**
+ * Takes configuration queries in and sees to it that each gets its answer (gateway.md 2 and 5): finds
+ * the table's route, asks the cluster's metas, or answers itself where there is no route. What a
+ * meta answered goes out byte for byte except for the sequence id; every query is answered within its
+ * budget. Which cluster a table is on is the routes' matter, how to ask it the upstream's.
+ *
+ * Coalescing (C-1): queries with the same bytes share one round. A round gathers until its turn of
+ * the event loop ends, then it is on the wire and nobody joins any more: who asks because he saw a
+ * failure must not get an answer computed before it. Those who come meanwhile gather for the next
+ * round, which starts when the running one ends, or when that takes longer than `OVERDUE_MS`: a
+ * silent leader delays nobody else's search for another.
+ *
+ * No promise, timer or log line per query, one object without coalescing and at most one with it.
+ */
+import { encodeReply, encodeResult } from '../../cluster/protocol/frame.ts'
+import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
+import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
+import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import type { Flushable } from '../batch.ts'
+import type { HeaderVersion, Result, ServerMetrics } from '../metrics.ts'
+import type { Routes } from '../routing/routes.ts'
+import type { Lookup } from '../routing/table-entry.ts'
+import type { Upstreams } from '../upstream/upstreams.ts'
+import { KnownQueries, type KnownQuery } from './known-queries.ts'
+import type { QueryScan } from './query-scan.ts'
+import { type Asker, Round, type RoundEnd, type Waiter } from './round.ts'
+import { type BucketOptions, TokenBuckets } from './token-buckets.ts'
+
+export interface DeskOptions {
+  /** The outer bound of every answer; below the Java client's 5 s (W-7). */
+  readonly requestTimeoutMs: number
+  /** `go-compat`: the error names of the Go proxy (W-6). */
+  readonly errorsMode: 'pegasus' | 'go-compat'
+  readonly coalesces: boolean
+  /** How many unknown tables one address may ask for (W-17); undefined: any number. */
+  readonly unknownTables: BucketOptions | undefined
+}
+
+/** What stands in a request beside its arguments. */
+export interface Asked {
+  readonly seqid: number
+  readonly version: HeaderVersion
+  readonly clientTimeoutMs: number
+}
+
+const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
+const CLIENT_TIMEOUT_MS_MIN = 1000
+/** A running round older than this no longer holds the next one back. */
+const OVERDUE_MS = 25
+/** With less time left than this it is not worth asking again. */
+const SPARE_MS = 50
+
+/** What the gateway itself answers to a query (W-3): is_stateful false, nothing in it but the error. */
+function ownAnswer(error: string): Buffer {
+  return encodeReply(
+    QUERY,
+    0,
+    'ERR_OK',
+    encodeResult(QueryCfgResponse, QueryCfgResponse.make({ err: error })),
+  )
+}
+
+/** Behind total length, `ERR_OK` and the message's version and name. */
+const OWN_SEQID_AT = 4 + 4 + 6 + 4 + 4 + QUERY.length + 4
+
+type OwnAnswer = 'missing' | 'invalid' | 'no-zookeeper' | 'no-meta'
+
+export class QueryDesk implements Flushable {
+  readonly #runtime: Runtime
+  readonly #routes: Routes
+  readonly #upstreams: Upstreams
+  readonly #metrics: ServerMetrics
+  readonly #options: DeskOptions
+  readonly #queries = new KnownQueries()
+  readonly #answers: Readonly<Record<OwnAnswer, Buffer>>
+  readonly #roundEnd: RoundEnd
+  readonly #unknownTables: TokenBuckets | undefined
+  #inFlight = 0
+  /** Queries whose round starts when this turn ends. */
+  readonly #starting: KnownQuery[] = []
+  /** Queries whose next round waits for the running one. */
+  #behind: KnownQuery[] = []
+  #overdueTimer: Timer | undefined
+
+  constructor(
+    runtime: Runtime,
+    parts: {
+      readonly routes: Routes
+      readonly upstreams: Upstreams
+      readonly metrics: ServerMetrics
+    },
+    options: DeskOptions,
+  ) {
+    this.#runtime = runtime
+    this.#routes = parts.routes
+    this.#upstreams = parts.upstreams
+    this.#metrics = parts.metrics
+    this.#options = options
+    const isGo = options.errorsMode === 'go-compat'
+    this.#answers = {
+      missing: ownAnswer('ERR_OBJECT_NOT_FOUND'),
+      invalid: ownAnswer('ERR_INVALID_DATA'),
+      'no-zookeeper': ownAnswer(isGo ? 'ERR_ZOOKEEPER_OPERATION' : 'ERR_SERVICE_NOT_ACTIVE'),
+      'no-meta': ownAnswer(isGo ? 'ERR_UNKNOWN' : 'ERR_SERVICE_NOT_ACTIVE'),
+    }
+    const { unknownTables } = options
+    this.#unknownTables = unknownTables === undefined ? undefined : new TokenBuckets(unknownTables)
+    this.#roundEnd = {
+      onAnswered: (round, nowMs) => this.#onAnswered(round, nowMs),
+      onUnanswered: (round) => this.#onUnanswered(round),
+    }
+  }
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  close(): void {
+    this.#overdueTimer?.cancel()
+  }
+
+  /** A query as the scan found it; the asker is told once. */
+  askScanned(asker: Asker, scan: QueryScan, nowMs: number): void {
+    this.#ask(asker, this.#queries.scanned(scan), scan, nowMs)
+  }
+
+  /** A query in any form; false when it is none, and nobody is told. Native arguments are marked. */
+  askDecoded(asker: Asker, argument: Buffer, asked: Asked): boolean {
+    const query = this.#queries.decoded(argument, asked.version === 'native')
+    if (query === undefined) return false
+    this.#ask(asker, query, asked, this.#runtime.clock.monotonicMs())
+    return true
+  }
+
+  #ask(asker: Asker, query: KnownQuery, asked: Asked, nowMs: number): void {
+    this.#inFlight++
+    const { seqid } = asked
+    const counts = this.#metrics.queries[asked.version]
+    const budgetMs = answerBudgetMs(asked.clientTimeoutMs, this.#options.requestTimeoutMs)
+    const deadlineMs = nowMs + budgetMs
+    const { gathering } = query
+    if (gathering !== undefined) {
+      gathering.join({ asker, seqid, counts, askedAtMs: nowMs, deadlineMs })
+      return
+    }
+    const round = new Round(this.#roundEnd, query, asker, seqid, counts, nowMs, deadlineMs)
+    if (this.#options.coalesces && this.#lookup(query)?.kind === 'route') this.#gather(round, nowMs)
+    else this.#start(round, nowMs)
+  }
+
+  #start(round: Round, nowMs: number): void {
+    const lookup = this.#lookup(round.query)
+    if (lookup === undefined) {
+      this.#load(round, nowMs)
+      return
+    }
+    const { hit, negative } = this.#metrics.lookups
+    if (lookup.kind === 'missing') negative.add(round.count)
+    else hit.add(round.count)
+    this.#onLookup(round, lookup, nowMs)
+  }
+
+  /** From memory; looked up once a turn, in which no change is seen half. */
+  #lookup(query: KnownQuery): Lookup | undefined {
+    const { turn } = this.#upstreams.batch
+    if (query.turn === turn) return query.lookup
+    const lookup = this.#routes.find(query.table)
+    query.turn = turn
+    query.lookup = lookup
+    query.group = lookup?.kind === 'route' ? this.#upstreams.group(lookup.route) : undefined
+    return lookup
+  }
+
+  /**
+   * A lookup that costs a read takes a token of its source, and gives it back unless the table
+   * turns out unknown. Without one the answer is not "no such table", which a client would take as
+   * final (S7), but the one that makes it come again later (W-6).
+   */
+  #load(round: Round, nowMs: number): void {
+    this.#metrics.lookups.miss.add()
+    const tokens = this.#unknownTables
+    const { source } = round.asker
+    if (tokens?.take(source, nowMs) === false) {
+      this.#answerOwn(round, 'limited', 'no-zookeeper')
+      return
+    }
+    this.#routes.load(round.query.table, round.deadlineMs - nowMs, (lookup) => {
+      if (lookup.kind !== 'missing') tokens?.giveBack(source)
+      // Known from now on, also in this turn.
+      round.query.turn = -1
+      this.#onLookup(round, lookup, this.#runtime.clock.monotonicMs())
+    })
+  }
+
+  #onLookup(round: Round, lookup: Lookup, nowMs: number): void {
+    const { query } = round
+    if (lookup.kind === 'route') {
+      query.asked ??= this.#metrics.tableQueries(query.table)
+      query.asked.add(round.count)
+      const known = query.lookup === lookup ? query.group : undefined
+      const group = known ?? this.#upstreams.group(lookup.route)
+      group.ask(round, nowMs)
+      return
+    }
+    this.#metrics.unmappedQueries.add(round.count)
+    switch (lookup.kind) {
+      case 'missing':
+        this.#answerOwn(round, 'no-table', 'missing')
+        return
+      case 'invalid':
+        this.#answerOwn(round, 'invalid-mapping', 'invalid')
+        return
+      case 'unavailable':
+        this.#answerOwn(round, 'unavailable', 'no-zookeeper')
+        return
+      default:
+        lookup satisfies never
+    }
+  }
+
+  /** A round that others may join, until it starts. */
+  #gather(round: Round, nowMs: number): void {
+    const { query } = round
+    query.gathering = round
+    const { running } = query
+    if (running !== undefined && nowMs - running.startedAtMs < OVERDUE_MS) {
+      this.#behind.push(query)
+      this.#overdueTimer ??= this.#runtime.timers.after(OVERDUE_MS, () => this.#startOverdue())
+      return
+    }
+    if (this.#starting.push(query) === 1) this.#upstreams.batch.add(this)
+  }
+
+  /** The turn ends: rounds go onto the wire. */
+  flush(): void {
+    const starting = this.#starting
+    const nowMs = this.#runtime.clock.monotonicMs()
+    for (const query of starting) this.#startGathered(query, nowMs)
+    starting.length = 0
+  }
+
+  #startGathered(query: KnownQuery, nowMs: number): void {
+    const round = query.gathering
+    if (round === undefined) return
+    query.gathering = undefined
+    query.running = round
+    round.startedAtMs = nowMs
+    this.#start(round, nowMs)
+  }
+
+  #startOverdue(): void {
+    this.#overdueTimer = undefined
+    const behind = this.#behind
+    this.#behind = []
+    const nowMs = this.#runtime.clock.monotonicMs()
+    for (const query of behind) {
+      const { running, gathering } = query
+      if (gathering === undefined) continue
+      if (running !== undefined && nowMs - running.startedAtMs < OVERDUE_MS)
+        this.#behind.push(query)
+      else this.#startGathered(query, nowMs)
+    }
+    if (this.#behind.length > 0)
+      this.#overdueTimer = this.#runtime.timers.after(OVERDUE_MS, () => this.#startOverdue())
+  }
+
+  #onAnswered(round: Round, nowMs: number): void {
+    round.forEach((waiter) => this.#count(waiter, 'relayed', nowMs))
+    this.#ended(round, nowMs)
+  }
+
+  #count(waiter: Waiter, result: Result, nowMs: number): void {
+    this.#inFlight--
+    waiter.counts[result].add()
+    this.#metrics.durationSeconds[result].observe((nowMs - waiter.askedAtMs) / 1000)
+  }
+
+  /** The next round of its query may start. */
+  #ended(round: Round, nowMs: number): void {
+    const { query } = round
+    if (query.running !== round) return
+    query.running = undefined
+    if (query.gathering !== undefined) this.#startGathered(query, nowMs)
+  }
+
+  /** No meta answered: whose time is not up goes into another round. */
+  #onUnanswered(round: Round): void {
+    const nowMs = this.#runtime.clock.monotonicMs()
+    const isLate = nowMs >= round.deadlineMs
+    round.forEach((waiter) => {
+      if (isLate && waiter.deadlineMs - nowMs > SPARE_MS) this.#again(round.query, waiter, nowMs)
+      else this.#tell(waiter, 'unavailable', 'no-meta', nowMs)
+    })
+    this.#ended(round, nowMs)
+  }
+
+  #again(query: KnownQuery, waiter: Waiter, nowMs: number): void {
+    if (query.gathering !== undefined) {
+      query.gathering.join(waiter)
+      return
+    }
+    const { asker, seqid, counts, askedAtMs, deadlineMs } = waiter
+    const round = new Round(this.#roundEnd, query, asker, seqid, counts, askedAtMs, deadlineMs)
+    this.#gather(round, nowMs)
+  }
+
+  #answerOwn(round: Round, result: Result, answer: OwnAnswer): void {
+    const nowMs = this.#runtime.clock.monotonicMs()
+    round.forEach((waiter) => this.#tell(waiter, result, answer, nowMs))
+    this.#ended(round, nowMs)
+  }
+
+  #tell(waiter: Waiter, result: Result, answer: OwnAnswer, nowMs: number): void {
+    this.#count(waiter, result, nowMs)
+    waiter.asker.answerShared(this.#answers[answer], OWN_SEQID_AT, waiter.seqid)
+  }
+}
+
+/**
+ * W-7: within the client's time, 0 when it gave none, and ours. Go clients send any number below
+ * 4295, however long they wait (wire.md 2): less than a second is not taken at its word.
+ */
+export function answerBudgetMs(clientTimeoutMs: number, requestTimeoutMs: number): number {
+  if (clientTimeoutMs <= 0) return requestTimeoutMs
+  return Math.min(Math.max(clientTimeoutMs, CLIENT_TIMEOUT_MS_MIN), requestTimeoutMs)
+}

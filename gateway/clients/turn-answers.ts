@@ -1,0 +1,123 @@
+/**
+ * What one client is sent at the end of this turn of the event loop: answers gathered, then put
+ * together in memory that all connections use one after the other, or written where they lie. Made for
+ * a turn and used again for another connection's, so that an idle connection holds none.
+ */
+import type { Socket } from '../../cluster/runtime/runtime.ts'
+
+/** Answers of a turn up to these sizes are copied together: one piece costs a socket less than many. */
+const SLAB_BYTES = 64 << 10
+const LARGE_SLAB_BYTES = 512 << 10
+/** A single answer that lies whole is written from there, unless copying costs less than a view. */
+const NO_SEQID_AT = -1
+
+/** Memory to put answers together in. What a slow socket still writes from is left to it. */
+export class Slabs {
+  #small: Buffer | undefined
+  #large: Buffer | undefined
+
+  /** Undefined for more than fits. */
+  of(bytes: number): Buffer | undefined {
+    if (bytes <= SLAB_BYTES) return (this.#small ??= Buffer.allocUnsafeSlow(SLAB_BYTES))
+    if (bytes <= LARGE_SLAB_BYTES) return (this.#large ??= Buffer.allocUnsafeSlow(LARGE_SLAB_BYTES))
+    return undefined
+  }
+
+  giveAway(slab: Buffer): void {
+    if (slab === this.#small) this.#small = undefined
+    if (slab === this.#large) this.#large = undefined
+  }
+}
+
+export class TurnAnswers {
+  /** One behind the other: where each piece lies, and whose sequence id it gets, if another. */
+  readonly #pieces: Buffer[] = []
+  readonly #starts: number[] = []
+  readonly #ends: number[] = []
+  readonly #seqidAts: number[] = []
+  readonly #seqids: number[] = []
+  #bytes = 0
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Bytes as they are; what lies behind the last piece makes it longer. */
+  add(bytes: Buffer, start: number, end: number): void {
+    const last = this.#pieces.length - 1
+    this.#bytes += end - start
+    if (
+      this.#pieces[last] === bytes &&
+      this.#ends[last] === start &&
+      this.#seqidAts[last] === NO_SEQID_AT
+    ) {
+      this.#ends[last] = end
+      return
+    }
+    this.#push(bytes, start, end, NO_SEQID_AT, 0)
+  }
+
+  /** A frame that others are sent too, with a sequence id of its own. */
+  addShared(frame: Buffer, seqidAt: number, seqid: number): void {
+    this.#bytes += frame.length
+    this.#push(frame, 0, frame.length, seqidAt, seqid)
+  }
+
+  #push(bytes: Buffer, start: number, end: number, seqidAt: number, seqid: number): void {
+    this.#pieces.push(bytes)
+    this.#starts.push(start)
+    this.#ends.push(end)
+    this.#seqidAts.push(seqidAt)
+    this.#seqids.push(seqid)
+  }
+
+  /** Writes all of it and is empty again. */
+  write(socket: Socket, slabs: Slabs): void {
+    const isOnePiece = this.#pieces.length === 1 && this.#seqidAts[0] === NO_SEQID_AT
+    const slab = isOnePiece || socket.writeNow === undefined ? undefined : slabs.of(this.#bytes)
+    if (slab === undefined) this.#writeEach(socket)
+    else {
+      this.#copyTo(slab)
+      // A socket with unsent bytes is slow: it gets memory of the right size to hold on to.
+      const isSlow = socket.bufferedBytes() > 0
+      const bytes = slab.subarray(0, this.#bytes)
+      if (isSlow) socket.write(Buffer.from(bytes))
+      else if (socket.writeNow?.(bytes) === false) slabs.giveAway(slab)
+    }
+    this.#pieces.length = 0
+    this.#starts.length = 0
+    this.#ends.length = 0
+    this.#seqidAts.length = 0
+    this.#seqids.length = 0
+    this.#bytes = 0
+  }
+
+  #copyTo(slab: Buffer): void {
+    let at = 0
+    for (const [index, piece] of this.#pieces.entries()) {
+      const start = this.#starts[index] ?? 0
+      const end = this.#ends[index] ?? 0
+      const seqidAt = this.#seqidAts[index] ?? NO_SEQID_AT
+      if (end - start === piece.length) slab.set(piece, at)
+      else piece.copy(slab, at, start, end)
+      if (seqidAt !== NO_SEQID_AT) slab.writeInt32BE(this.#seqids[index] ?? 0, at + seqidAt)
+      at += end - start
+    }
+  }
+
+  /** Too much to copy: of a shared frame only what stands up to the sequence id is. */
+  #writeEach(socket: Socket): void {
+    for (const [index, piece] of this.#pieces.entries()) {
+      const start = this.#starts[index] ?? 0
+      const end = this.#ends[index] ?? 0
+      const seqidAt = this.#seqidAts[index] ?? NO_SEQID_AT
+      if (seqidAt === NO_SEQID_AT) socket.write(piece.subarray(start, end))
+      else {
+        const head = Buffer.from(piece.subarray(start, start + seqidAt + 4))
+        head.writeInt32BE(this.#seqids[index] ?? 0, seqidAt)
+        socket.write(head)
+        socket.write(piece.subarray(start + head.length, end))
+      }
+    }
+  }
+}
