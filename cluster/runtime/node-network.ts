@@ -116,7 +116,7 @@ interface TcpHandle {
  * accepts as it always does, which is as right and slower.
  */
 function lendAccepted(server: Server, onSocket: (socket: Socket) => SocketHandlers): void {
-  const listening = (server as unknown as { readonly _handle?: TcpHandle })._handle
+  const listening = Reflect.get(server, '_handle') as TcpHandle | null | undefined
   if (typeof listening?.onconnection !== 'function') return
   const shared = Buffer.allocUnsafeSlow(sharedBytes)
   listening.onconnection = (error, handle) => {
