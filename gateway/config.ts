@@ -1,8 +1,10 @@
 /** Every option of a gateway process (gateway.md 11), with its default, range and a sentence. */
 import { type ConfigOf, defineConfig } from '../cluster/runtime/config.ts'
 import {
+  address,
   choice,
   duration,
+  flag,
   integer,
   list,
   optional,
@@ -270,6 +272,18 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       of: ['pegasus', 'go-compat'],
       default: 'pegasus',
     }),
+  }),
+  admin: section('Admin API and page', {
+    environment: text({
+      about: 'Name of this installation, shown at the top of the page',
+      default: '',
+      maxLength: 40,
+    }),
+    production: flag({ about: 'Shown in red', default: false }),
+    requireReason: flag({ about: 'A change needs the header X-Change-Reason', default: false }),
+    endpoint: optional(
+      address({ about: 'Where clients connect, as the page tells it; the address of rpc else' }),
+    ),
   }),
   workers: integer({
     about: 'Processes that serve clients; with 1 the process itself does',

@@ -63,9 +63,8 @@ async function openPorts(
   try {
     const admin = await startAdmin({
       config,
-      log,
+      runtime,
       coordinator: control,
-      clock: runtime.clock,
       pages,
       effective,
     })
@@ -105,6 +104,8 @@ async function startSingle(context: Context): Promise<RunningServer> {
     throw error
   }
   log.info('gateway listens', { rpc: `${gateway.host}:${gateway.port}`, http: ports.admin.address })
+  const facts = gatewayFacts({ runtime, config, rpc: gateway, http: ports.admin.address })
+  ports.admin.identify(facts.id)
   let isDraining = false
   const member = joinFleet({
     runtime,
@@ -112,7 +113,7 @@ async function startSingle(context: Context): Promise<RunningServer> {
     control,
     controlRoot: controlRootOf(config.zookeeper),
     directory: gateway.directory,
-    facts: gatewayFacts({ runtime, config, rpc: gateway, http: ports.admin.address }),
+    facts,
     connectionCount: () => gateway.server.connectionCount,
     isDraining: () => isDraining,
   })

@@ -1,28 +1,13 @@
 /** Failures of the admin API as problem details (gateway.md 14, H-1): every one has a stable code. */
-import type { FastifyError, FastifyReply } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
-import type { Problem, ProblemCode, Table } from './api.ts'
+import { type Problem, type ProblemCode, problemCodes } from './api/problem.ts'
 
-const titles: Readonly<Record<ProblemCode, readonly [status: number, title: string]>> = {
-  'bad-request': [400, 'The request is not valid'],
-  forbidden: [403, 'Not allowed from here'],
-  'not-found': [404, 'Not found'],
-  frozen: [409, 'The table is frozen'],
-  'changed-meanwhile': [412, 'Somebody else changed it'],
-  exists: [412, 'It exists already'],
-  'precondition-required': [428, 'If-Match or If-None-Match is missing'],
-  'too-large': [413, 'The request is too large'],
-  'zookeeper-unavailable': [503, 'ZooKeeper does not answer'],
-  'outcome-unknown': [503, 'The change may or may not have happened'],
-  internal: [500, 'Internal error'],
-}
+type ProblemFacts = Partial<
+  Pick<Problem, 'errors' | 'current' | 'changedBy' | 'missing' | 'retryAfterSeconds'>
+>
 
-interface ProblemFacts {
-  readonly errors?: readonly { readonly field: string; readonly message: string }[]
-  readonly current?: Table
-}
-
-/** Thrown by routes, answered by `sendProblem`. */
+/** Thrown by whatever serves a request, answered by `sendProblem`. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
   readonly code: ProblemCode
@@ -34,47 +19,84 @@ export class ApiError extends Error {
   }
 }
 
+/** One field at fault. */
+export function badField(field: string, message: string): ApiError {
+  const detail = field === '' ? message : `${field}: ${message}`
+  return new ApiError('bad-request', detail, { errors: [{ field, message }] })
+}
+
 /** A failed coordination call; after a write that may have happened the outcome is unknown. */
 export function fromCoordinator(error: unknown, isWrite: boolean): unknown {
   if (!(error instanceof CoordinatorError)) return error
-  const isUnknown = error.code === 'connection-loss' || error.code === 'timeout'
-  return new ApiError(
-    isWrite && isUnknown ? 'outcome-unknown' : 'zookeeper-unavailable',
-    error.message,
-  )
+  const { code, message } = error
+  if (code === 'too-large') return new ApiError('too-large', message)
+  const isUnknown = code === 'connection-loss' || code === 'timeout'
+  return new ApiError(isWrite && isUnknown ? 'outcome-unknown' : 'zookeeper-unavailable', message)
 }
 
-/** `/metas/0` → `metas.0`; a missing or unknown property is named itself. */
-function fieldOf(entry: NonNullable<FastifyError['validation']>[number]): string {
+interface ValidationEntry {
+  readonly instancePath: string
+  readonly message?: string
+  readonly params?: Readonly<Record<string, unknown>>
+}
+
+/** `/metas/0` → `metas.0`; missing and unknown properties are named themselves. */
+function fieldsOf(entry: ValidationEntry): { readonly field: string; readonly message: string }[] {
   const path = entry.instancePath.slice(1).replaceAll('/', '.')
-  const property = entry.params['missingProperty'] ?? entry.params['additionalProperty']
-  const last = typeof property === 'string' ? property : ''
-  return [path, last].filter((part) => part !== '').join('.')
+  const message = entry.message ?? 'not valid'
+  const named = entry.params?.['requiredProperties'] ?? entry.params?.['additionalProperties']
+  if (!Array.isArray(named) || named.length === 0) return [{ field: path, message }]
+  return named.map((name) => ({
+    field: [path, String(name)].filter((part) => part !== '').join('.'),
+    message,
+  }))
 }
 
-function asApiError(error: unknown): ApiError {
+function fromValidation(error: FastifyError): ApiError {
+  const errors: { field: string; message: string }[] = []
+  for (const entry of error.validation ?? [])
+    for (const one of fieldsOf(entry))
+      if (!errors.some(({ field }) => field === one.field)) errors.push(one)
+  const where = error.validationContext ?? 'request'
+  const [first] = errors
+  const detail = `${where}: ${first === undefined ? 'not valid' : `${first.field} ${first.message}`}`
+  return new ApiError('bad-request', detail, { errors: errors.slice(0, 100) })
+}
+
+const byStatus: Readonly<Record<number, ProblemCode>> = {
+  404: 'not-found',
+  405: 'method-not-allowed',
+  413: 'too-large',
+  415: 'unsupported-media-type',
+  429: 'too-many-requests',
+}
+
+export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof CoordinatorError) return fromCoordinator(error, false) as ApiError
   const { validation, statusCode = 500, message } = error as FastifyError
-  if (validation !== undefined) {
-    const errors = validation.map((entry) => ({
-      field: fieldOf(entry),
-      message: entry.message ?? '',
-    }))
-    return new ApiError('bad-request', message, { errors })
-  }
-  if (statusCode === 413) return new ApiError('too-large', message)
-  return statusCode < 500
-    ? new ApiError('bad-request', message)
-    : new ApiError('internal', 'the request failed; the log says why')
+  if (validation !== undefined) return fromValidation(error as FastifyError)
+  if (statusCode >= 500) return new ApiError('internal', 'the request failed; the log says why')
+  return new ApiError(byStatus[statusCode] ?? 'bad-request', message)
 }
 
-export function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
+/** Also for items of a batch. */
+export function problemOf(error: unknown, requestId: string): Problem {
   const { code, message, facts } = asApiError(error)
-  const [status, title] = titles[code]
-  const problem: Problem = { type: 'about:blank', title, status, code, detail: message, ...facts }
+  const [status, title] = problemCodes[code]
+  return { type: 'about:blank', title, status, code, detail: message, requestId, ...facts }
+}
+
+export function sendProblem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: unknown,
+): FastifyReply {
+  const problem = problemOf(error, request.id)
+  if (problem.retryAfterSeconds !== undefined)
+    void reply.header('retry-after', problem.retryAfterSeconds)
   return reply
-    .code(status)
+    .code(problem.status)
     .type('application/problem+json')
     .send(Buffer.from(JSON.stringify(problem)))
 }

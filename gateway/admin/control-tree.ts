@@ -1,0 +1,84 @@
+/**
+ * Where the admin API keeps its own state: `<control_root>`, beside the mapping nodes (gateway.md 3.6).
+ *
+ *     clusters/<name>   groups/<name>   gateways/<id>   epoch
+ *     history/<table>/<seq>        the versions of a mapping, by number of their audit entry
+ *     audit/head                   {"seq", "hash", "folder", "inFolder"}
+ *     audit/<day>[.n]/<seq>        the entries, hash-chained
+ *     users/<name>   tokens/<id>   sessions/<id>   requests/<day>/<key>   previews/<token>/<n>
+ *     locks/<name>                 ephemeral: who does what only one gateway should do
+ */
+import { type Coordinator, CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
+
+export const NO_HASH = '0'.repeat(64)
+
+const folders = [
+  'clusters',
+  'groups',
+  'gateways',
+  'history',
+  'audit',
+  'users',
+  'tokens',
+  'sessions',
+  'requests',
+  'previews',
+  'locks',
+] as const
+
+export class ControlTree {
+  readonly root: string
+  readonly #coordinator: Coordinator
+  #isThere = false
+
+  constructor(coordinator: Coordinator, root: string) {
+    this.#coordinator = coordinator
+    this.root = root
+  }
+
+  path(...parts: readonly string[]): string {
+    return [this.root, ...parts].join('/')
+  }
+
+  /** Makes what is missing, once. Rejects with a `CoordinatorError`. */
+  async ensure(): Promise<void> {
+    if (this.#isThere) return
+    await makePath(this.#coordinator, this.root)
+    await Promise.all(folders.map((name) => makePath(this.#coordinator, this.path(name))))
+    await createIfAbsent(this.#coordinator, this.path('epoch'), Buffer.alloc(0))
+    const head = JSON.stringify({ seq: 0, hash: NO_HASH, folder: '', inFolder: 0 })
+    await createIfAbsent(this.#coordinator, this.path('audit', 'head'), Buffer.from(head))
+    this.#isThere = true
+  }
+
+  /** After a `no-node` that should not be: somebody removed the tree. */
+  forget(): void {
+    this.#isThere = false
+  }
+}
+
+export async function makePath(coordinator: Coordinator, path: string): Promise<void> {
+  if (await createIfAbsent(coordinator, path, Buffer.alloc(0))) return
+  const parts = path.split('/').slice(1)
+  for (const depth of parts.keys())
+    await createIfAbsent(coordinator, `/${parts.slice(0, depth + 1).join('/')}`, Buffer.alloc(0))
+}
+
+/** False when its parent is missing. */
+export async function createIfAbsent(
+  coordinator: Coordinator,
+  path: string,
+  data: Buffer,
+): Promise<boolean> {
+  try {
+    await coordinator.create(path, data)
+  } catch (error) {
+    if (isCode(error, 'no-node')) return false
+    if (!isCode(error, 'node-exists')) throw error
+  }
+  return true
+}
+
+export function isCode(error: unknown, ...codes: readonly string[]): boolean {
+  return error instanceof CoordinatorError && codes.includes(error.code)
+}

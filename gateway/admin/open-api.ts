@@ -1,0 +1,46 @@
+/**
+ * OpenAPI 3.1 from the schemas of the routes, and the paths with a verb behind a colon: the router takes
+ * `/tables/a/:probe` where clients and the document say `/tables/a:probe`.
+ */
+import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
+
+const verbs = [
+  'adopt',
+  'apply',
+  'batch',
+  'export',
+  'import',
+  'preview',
+  'probe',
+  'replace-meta',
+  'revert',
+  'verify',
+].join('|')
+const withVerb = new RegExp(`^(/api/v1/[a-z]+(?:/[^/?:]+)?):(${verbs})(?=\\?|$)`)
+
+/** A colon in a name is percent-encoded by clients, so the last one is a verb's. */
+export function plainPath(url: string): string {
+  return url.replace(withVerb, '$1/:$2')
+}
+
+export const openApi: FastifyDynamicSwaggerOptions = {
+  openapi: {
+    openapi: '3.1.0',
+    info: {
+      title: 'MetaProxy admin API',
+      version: '1',
+      description:
+        'Mappings of tables to clusters, and the fleet that serves them. Errors are problem details with stable codes.',
+    },
+    components: {
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer' },
+        session: { type: 'apiKey', in: 'cookie', name: 'metaproxy_session' },
+      },
+    },
+  },
+  transform: ({ schema, url }) => ({
+    schema,
+    url: url.replace(new RegExp(`/:+(${verbs})$`), ':$1'),
+  }),
+}

@@ -1,0 +1,296 @@
+/** The parts that serve the admin API, put together on a runtime and a coordinator. No HTTP here. */
+import { hostname } from 'node:os'
+import { controlRootOf } from '../routing/control-nodes.ts'
+import { canonicalMetas } from '../routing/mapping.ts'
+import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
+import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import type { GatewayConfig } from '../config.ts'
+import type { Overview } from './api/gateways.ts'
+import type { ChangePreview, TableRoute, TableSnippet } from './api/tables.ts'
+import { AuditLog } from './audit-log.ts'
+import { ClusterProbes } from './cluster-probes.ts'
+import { Clusters, metasOf } from './clusters.ts'
+import { ControlTree } from './control-tree.ts'
+import { EventHub } from './event-hub.ts'
+import { Fleet } from './fleet.ts'
+import { Groups } from './groups.ts'
+import { IdempotentRequests } from './idempotency.ts'
+import { Journal } from './journal.ts'
+import { Observer } from './observer.ts'
+import { type Registry, Registry as RegistryFolder } from './registry.ts'
+import { snippetsFor } from './snippets.ts'
+import { type DecidedChange, TableEdits } from './table-edits.ts'
+import { TableHistories } from './table-history.ts'
+import { TableLists } from './table-list.ts'
+import { TableMirror } from './table-mirror.ts'
+import { CurrentTables } from './current-tables.ts'
+import type { FolderChange } from './watched-folder.ts'
+
+export type RouteServed = NonNullable<TableRoute['gateways'][number]['serves']>
+
+export interface ServiceParts {
+  readonly runtime: Runtime
+  /** The caller's; not closed here. */
+  readonly coordinator: Coordinator
+  readonly config: Pick<GatewayConfig, 'rpc' | 'zookeeper' | 'routing' | 'admin'>
+  /** What this gateway answers clients now; undefined where that is not known. */
+  readonly lookup?: (table: string) => RouteServed | undefined
+}
+
+/** Tables of a cluster are believed for so long after they were listed. */
+const LISTED_MS = 600_000
+const DAY_MS = 86_400_000
+const CONTEXT_MS = 50
+const EXPIRE_MS = 600_000
+
+export class Services {
+  readonly runtime: Runtime
+  readonly coordinator: Coordinator
+  readonly root: string
+  /** Under which this gateway is in `gateways/<id>`; for the audit, and to know oneself. */
+  gatewayId = hostname()
+  readonly tree: ControlTree
+  readonly journal: Journal
+  readonly mirror: TableMirror
+  readonly lists: TableLists
+  readonly histories: TableHistories
+  readonly edits: TableEdits
+  readonly views: CurrentTables
+  readonly clusterRegistry: Registry
+  readonly groupRegistry: Registry
+  readonly clusters: Clusters
+  readonly groups: Groups
+  readonly fleet: Fleet
+  readonly events: EventHub
+  readonly audit: AuditLog
+  readonly requests: IdempotentRequests
+  readonly probes: ClusterProbes
+  readonly observer: Observer
+  readonly reasonRequired: boolean
+  readonly lookup: (table: string) => RouteServed | undefined
+  readonly #parts: ServiceParts
+  readonly #listed = new Map<string, { readonly atMs: number; readonly names: Set<string> }>()
+  #contextTimer: Timer | undefined
+  #expireTimer: Timer | undefined
+  readonly #stopListening: () => void
+
+  constructor(parts: ServiceParts) {
+    const { runtime, coordinator, config } = parts
+    const self = (): string => this.gatewayId
+    const wallMs = (): number => runtime.clock.wallMs()
+    this.#parts = parts
+    this.runtime = runtime
+    this.coordinator = coordinator
+    this.root = config.zookeeper.root
+    this.reasonRequired = config.admin.requireReason
+    this.lookup = parts.lookup ?? (() => undefined)
+    this.tree = new ControlTree(coordinator, controlRootOf(config.zookeeper))
+    const { tree } = this
+    this.events = new EventHub(runtime)
+    this.journal = new Journal(runtime, coordinator, tree, self)
+    this.histories = new TableHistories(coordinator, tree)
+    this.mirror = new TableMirror(runtime, coordinator, this.root)
+    this.lists = new TableLists(this.mirror, wallMs)
+    const { journal, mirror, histories } = this
+    const common = { runtime, coordinator, tree, journal }
+    this.clusterRegistry = new RegistryFolder(common, {
+      kind: 'cluster',
+      folder: 'clusters',
+      onChange: (change) => this.#onRegistryChange('clusters', change),
+    })
+    this.groupRegistry = new RegistryFolder(common, {
+      kind: 'group',
+      folder: 'groups',
+      onChange: (change) => this.#onRegistryChange('groups', change),
+    })
+    this.clusters = new Clusters(this.clusterRegistry, mirror)
+    this.groups = new Groups(this.groupRegistry, mirror)
+    this.edits = new TableEdits({
+      coordinator,
+      tree,
+      root: this.root,
+      rules: {
+        writeForm: config.routing.writeForm,
+        metasOf: (cluster) => this.clusters.registeredMetas(cluster),
+      },
+      mirror,
+      journal,
+      histories,
+    })
+    this.views = new CurrentTables(mirror, histories, this.edits)
+    this.fleet = new Fleet({ runtime, coordinator, tree, selfId: self }, (change) =>
+      this.#publish('gateways', change),
+    )
+    this.audit = new AuditLog(coordinator, tree)
+    this.requests = new IdempotentRequests(coordinator, tree, wallMs)
+    this.probes = new ClusterProbes(runtime)
+    this.observer = new Observer({
+      ...common,
+      mirror,
+      histories,
+      events: this.events,
+      gateway: self,
+    })
+    mirror.onChange = (change) => this.observer.saw(change)
+    journal.onCommitted = (entries) => {
+      for (const { entry } of entries)
+        this.events.publish({
+          topic: 'audit',
+          type: 'appended',
+          name: String(entry.seq),
+          actor: entry.actor,
+          source: entry.source,
+        })
+    }
+    this.#stopListening = coordinator.onState((state) =>
+      this.events.publish({ topic: 'zookeeper', type: 'state', name: state }),
+    )
+    this.#scheduleExpiry()
+  }
+
+  /** What a cluster was found to have: tables mapped to it that it lacks dangle. */
+  sawTablesOf(cluster: string, names: readonly string[]): void {
+    this.#listed.set(cluster, { atMs: this.runtime.clock.monotonicMs(), names: new Set(names) })
+    this.#renewContext()
+  }
+
+  /** Waits for something, but not longer. */
+  async within(ms: number, something: Promise<void>): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = this.runtime.timers.after(ms, resolve, { holdsProcess: true })
+      void something.finally(() => {
+        timer.cancel()
+        resolve()
+      })
+    })
+  }
+
+  /** The answer to a dry run. */
+  async previewOf(decided: DecidedChange): Promise<ChangePreview> {
+    const { name, action, before, text } = decided
+    const was = before?.node.text ?? null
+    const mapping = text === null ? undefined : this.edits.mappingOf(text)
+    const probed =
+      mapping === undefined ? [] : (await this.probes.table(name, mapping.metas)).checks
+    const checks = [...probed]
+    const registered = mapping && this.clusterRegistry.get(mapping.cluster)
+    if (mapping !== undefined && registered !== undefined) {
+      const isSame = canonicalMetas(metasOf(registered)) === canonicalMetas(mapping.metas)
+      checks.push({
+        id: 'same-metas',
+        level: isSame ? 'ok' : 'warning',
+        message: isSame
+          ? `the metas are those of cluster ${mapping.cluster}`
+          : `cluster ${mapping.cluster} is registered with other metas`,
+        ...(isSame ? {} : { field: 'metas' }),
+      })
+    }
+    const isSame = was === text
+    const gateways = isSame ? 0 : (await this.fleet.list()).total
+    return {
+      dryRun: true,
+      action: isSame ? 'same' : action,
+      name,
+      before: was,
+      after: text,
+      checks,
+      gateways,
+    }
+  }
+
+  snippets(table: string, hostHeader: string): TableSnippet {
+    const { rpc, admin } = this.#parts.config
+    const asked = hostHeader.replace(/:\d+$/, '') || '127.0.0.1'
+    const host = rpc.host === '0.0.0.0' ? asked : rpc.host
+    return snippetsFor(table, admin.endpoint ?? `${host}:${rpc.port}`)
+  }
+
+  async overview(): Promise<Overview> {
+    const { mirror, coordinator, runtime } = this
+    const byState: Record<string, number> = {}
+    const sinceMs = runtime.clock.wallMs() - DAY_MS
+    let changedLast24h = 0
+    for (const name of mirror.names) {
+      const view = mirror.get(name)
+      if (view === undefined) continue
+      byState[view.table.state] = (byState[view.table.state] ?? 0) + 1
+      if (view.node.stat.modifiedWallMs >= sinceMs) changedLast24h++
+    }
+    const { clusters } = this.clusters.list()
+    const { gateways, fleetEpoch } = await this.fleet.list()
+    const answerAgeMs = runtime.clock.monotonicMs() - coordinator.lastAnswerAtMs()
+    return {
+      tables: { total: mirror.size, byState, changedLast24h },
+      clusters: {
+        total: clusters.length,
+        unregistered: clusters.filter(({ registered }) => !registered).length,
+        drifted: clusters.filter(({ drift }) => drift.length > 0).length,
+      },
+      groups: { total: this.groups.list().total },
+      gateways: {
+        total: gateways.length,
+        behind: gateways.filter(({ behind }) => behind > 0).length,
+        draining: gateways.filter(({ draining }) => draining).length,
+        degraded: gateways.filter(({ zookeeper }) => zookeeper !== 'connected').length,
+        versions: [...new Set(gateways.map(({ version }) => version))].toSorted(),
+      },
+      zookeeper: {
+        state: coordinator.state(),
+        lastAnswerAgeMs: Math.max(0, Math.round(Number.isFinite(answerAgeMs) ? answerAgeMs : 0)),
+      },
+      fleetEpoch,
+      asOf: mirror.freshness(),
+    }
+  }
+
+  close(): void {
+    this.#stopListening()
+    this.#contextTimer?.cancel()
+    this.#expireTimer?.cancel()
+    this.observer.close()
+    this.mirror.close()
+    this.clusterRegistry.close()
+    this.groupRegistry.close()
+    this.fleet.close()
+    this.probes.close()
+  }
+
+  #onRegistryChange(topic: 'clusters' | 'groups', change: FolderChange): void {
+    this.#publish(topic, change)
+    this.#renewContext()
+  }
+
+  #publish(topic: 'clusters' | 'groups' | 'gateways', change: FolderChange): void {
+    const { name, before, after, isFirst } = change
+    if (isFirst) return
+    const type = after === undefined ? 'deleted' : before === undefined ? 'created' : 'changed'
+    this.events.publish({ topic, type, name })
+  }
+
+  /** Many changes at once, as at the start, make one new context. */
+  #renewContext(): void {
+    this.#contextTimer ??= this.runtime.timers.after(CONTEXT_MS, () => {
+      this.#contextTimer = undefined
+      const nowMs = this.runtime.clock.monotonicMs()
+      for (const [name, { atMs }] of this.#listed)
+        if (nowMs - atMs > LISTED_MS) this.#listed.delete(name)
+      this.mirror.setContext({
+        registry: new Map(
+          this.clusterRegistry.list().map((entry) => [entry.name, canonicalMetas(metasOf(entry))]),
+        ),
+        groups: this.groups.tests(),
+        tablesOf: new Map([...this.#listed].map(([name, { names }]) => [name, names])),
+      })
+    })
+  }
+
+  /** One gateway tidies for all. */
+  #scheduleExpiry(): void {
+    this.#expireTimer = this.runtime.timers.after(EXPIRE_MS, () => {
+      const tidying = this.observer.isHolder ? this.requests.expire() : Promise.resolve()
+      void tidying
+        .catch((error: unknown) => this.runtime.log.debug('control tree not tidied', { error }))
+        .finally(() => this.#scheduleExpiry())
+    })
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Lists of tables from the mirror: filter, order, pages (H-3). A selection is kept for one revision of
+ * the mirror, so that paging through it, or many callers with the same filter, cost one pass.
+ */
+import type { TableFilter, TableQuery } from './api/tables.ts'
+import { badField } from './problem.ts'
+import type { TableMirror } from './table-mirror.ts'
+import type { TableView } from './table-view.ts'
+
+const SELECTIONS_MAX = 32
+const LIMIT_DEFAULT = 100
+const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+/** The part of a view that the order is by. Equal keys are in the order of the names. */
+const sortKeys: Readonly<Record<string, (view: TableView) => string | number>> = {
+  name: (view) => view.name,
+  cluster: (view) => view.table.cluster ?? '',
+  group: (view) => view.table.group ?? '',
+  state: (view) => view.table.state,
+  changed: (view) => view.node.stat.modifiedWallMs,
+}
+
+interface Selection {
+  readonly views: readonly TableView[]
+  readonly keyOf: (view: TableView) => string | number
+  readonly isDescending: boolean
+}
+
+export class TableLists {
+  readonly #mirror: TableMirror
+  readonly #wallMs: () => number
+  #revision = -1
+  readonly #selections = new Map<string, Selection>()
+  readonly #texts = new WeakMap<TableView, string>()
+
+  constructor(mirror: TableMirror, wallMs: () => number) {
+    this.#mirror = mirror
+    this.#wallMs = wallMs
+  }
+
+  /** All that match, in the order of their names. */
+  select(filter: TableFilter): readonly TableView[] {
+    return this.#selection(filter, 'name').views
+  }
+
+  /** A page as the JSON text of a `TableList`. */
+  page(query: TableQuery): string {
+    const { limit = LIMIT_DEFAULT, cursor, sort = 'name', fields, ...filter } = query
+    const selection = this.#selection(filter, sort)
+    const { views } = selection
+    const from = cursor === undefined ? 0 : placeAfter(selection, readCursor(cursor, sort))
+    const page = views.slice(from, from + limit)
+    const last = page.at(-1)
+    const next =
+      last !== undefined && from + limit < views.length
+        ? `,"cursor":${JSON.stringify(writeCursor(sort, selection.keyOf(last), last.name))}`
+        : ''
+    const picked = fields === undefined ? undefined : readFields(fields)
+    const texts = page.map((view) => this.#text(view, picked))
+    const asOf = JSON.stringify(this.#mirror.freshness())
+    return `{"tables":[${texts.join(',')}]${next},"total":${views.length},"asOf":${asOf}}`
+  }
+
+  #text(view: TableView, fields: ReadonlySet<string> | undefined): string {
+    if (fields !== undefined)
+      return JSON.stringify(view.table, (key, value: unknown) =>
+        key === '' ? pick(value as object, fields) : value,
+      )
+    let text = this.#texts.get(view)
+    if (text === undefined) {
+      text = JSON.stringify(view.table)
+      this.#texts.set(view, text)
+    }
+    return text
+  }
+
+  #selection(filter: TableFilter, sort: string): Selection {
+    const mirror = this.#mirror
+    if (this.#revision !== mirror.revision) {
+      this.#revision = mirror.revision
+      this.#selections.clear()
+    }
+    const key = JSON.stringify([sort, filter])
+    const known = this.#selections.get(key)
+    if (known !== undefined) return known
+    const isDescending = sort.startsWith('-')
+    const keyOf = sortKeys[isDescending ? sort.slice(1) : sort]
+    if (keyOf === undefined) throw badField('sort', `unknown order ${sort}`)
+    const matches = testOf(filter, this.#wallMs())
+    const views: TableView[] = []
+    for (const name of mirror.names) {
+      const view = mirror.get(name)
+      if (view !== undefined && matches(view)) views.push(view)
+    }
+    if (sort === '-name') views.reverse()
+    else if (sort !== 'name') {
+      if (isDescending) views.reverse()
+      // Stable: within a key the order of the names stays.
+      const sign = isDescending ? -1 : 1
+      views.sort((a, b) => sign * compare(keyOf(a), keyOf(b)))
+    }
+    const selection = { views, keyOf, isDescending }
+    if (this.#selections.size >= SELECTIONS_MAX)
+      this.#selections.delete(this.#selections.keys().next().value ?? '')
+    // "Changed within an hour" is another selection a second later.
+    if (filter.changed === undefined) this.#selections.set(key, selection)
+    return selection
+  }
+}
+
+function compare(a: string | number, b: string | number): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+function testOf(filter: TableFilter, nowMs: number): (view: TableView) => boolean {
+  const { cluster, group, state, invalid, changed } = filter
+  const q = filter.q?.toLowerCase() ?? ''
+  const sinceMs = changed === undefined ? undefined : momentOf(changed, nowMs)
+  return ({ table, search, node }) =>
+    (q === '' || search.includes(q)) &&
+    (cluster === undefined || table.cluster === cluster) &&
+    (group === undefined || table.memberOf.includes(group)) &&
+    (state === undefined || table.state === state) &&
+    (invalid === undefined || table.valid !== invalid) &&
+    (sinceMs === undefined || node.stat.modifiedWallMs >= sinceMs)
+}
+
+function momentOf(text: string, nowMs: number): number {
+  const [, amount, unit] = /^(\d+)([smhd])$/.exec(text) ?? []
+  if (unit !== undefined) return nowMs - Number(amount) * UNITS[unit as keyof typeof UNITS]
+  const ms = Date.parse(text)
+  if (Number.isNaN(ms)) throw badField('changed', 'expected such as 24h, or a moment in UTC')
+  return ms
+}
+
+interface Cursor {
+  readonly key: string | number
+  readonly name: string
+}
+
+function writeCursor(sort: string, key: string | number, name: string): string {
+  return Buffer.from(JSON.stringify([sort, key, name])).toString('base64url')
+}
+
+function readCursor(cursor: string, sort: string): Cursor {
+  try {
+    const [sorted, key, name] = JSON.parse(
+      Buffer.from(cursor, 'base64url').toString('utf8'),
+    ) as readonly unknown[]
+    const isKey = typeof key === 'string' || typeof key === 'number'
+    if (sorted === sort && isKey && typeof name === 'string') return { key, name }
+  } catch {
+    // Answered below.
+  }
+  throw badField('cursor', 'not a cursor of a list in this order')
+}
+
+/** Index of the first view behind the cursor; the view it was made of may be gone. */
+function placeAfter({ views, keyOf, isDescending }: Selection, { key, name }: Cursor): number {
+  const sign = isDescending ? -1 : 1
+  let low = 0
+  let high = views.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const view = views[middle]
+    if (view === undefined) break
+    const order = sign * (compare(keyOf(view), key) || compare(view.name, name))
+    if (order <= 0) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function readFields(fields: string): ReadonlySet<string> {
+  return new Set(['name', ...fields.split(',').map((field) => field.trim())])
+}
+
+function pick(table: object, fields: ReadonlySet<string>): object {
+  return Object.fromEntries(Object.entries(table).filter(([key]) => fields.has(key)))
+}

@@ -1,0 +1,134 @@
+/**
+ * All mapping nodes of the root as views in memory, kept by watches, in the order of their names: what
+ * lists, exports and previews are answered from (H-3). A change of the context (registry, groups)
+ * renews the views in slices, so that ten thousand of them do not hold up the event loop.
+ */
+import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
+import type { Runtime } from '../../cluster/runtime/runtime.ts'
+import type { ChangeAuthor } from './api/problem.ts'
+import type { Freshness } from './api/requests.ts'
+import { type TableContext, type TableView, emptyContext, viewOf } from './table-view.ts'
+import { type FolderChange, WatchedFolder } from './watched-folder.ts'
+
+export interface TableChange {
+  readonly name: string
+  readonly before: TableView | undefined
+  readonly after: TableView | undefined
+  readonly isFirst: boolean
+}
+
+const SLICE = 250
+
+export class TableMirror {
+  readonly #runtime: Runtime
+  readonly #folder: WatchedFolder
+  readonly #views = new Map<string, TableView>()
+  readonly #names: string[] = []
+  #context: TableContext = emptyContext
+  #revision = 0
+  #slice: number | undefined
+  #closed = false
+  /** Called after each change of a node; not when only the context changed. */
+  onChange: ((change: TableChange) => void) | undefined
+
+  constructor(runtime: Runtime, coordinator: Coordinator, root: string) {
+    this.#runtime = runtime
+    this.#folder = new WatchedFolder(runtime, coordinator, {
+      path: root,
+      onChange: (change) => this.#onChange(change),
+    })
+  }
+
+  /** Rises with every change of any view: what is computed from all views is good for one revision. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  get size(): number {
+    return this.#names.length
+  }
+
+  /** Sorted by code units. Not to be changed. */
+  get names(): readonly string[] {
+    return this.#names
+  }
+
+  get context(): TableContext {
+    return this.#context
+  }
+
+  get(name: string): TableView | undefined {
+    return this.#views.get(name)
+  }
+
+  freshness(): Freshness {
+    return this.#folder.freshness()
+  }
+
+  loaded(): Promise<void> {
+    return this.#folder.loaded()
+  }
+
+  /** After a change of one's own. Rejects with a `CoordinatorError`. */
+  async refresh(name: string): Promise<TableView | undefined> {
+    await this.#folder.refresh(name)
+    return this.#views.get(name)
+  }
+
+  /** Who made the version that is there; ignored when another one came in the meantime. */
+  attribute(name: string, modifiedZxid: bigint, changedBy: ChangeAuthor): void {
+    const view = this.#views.get(name)
+    if (view?.node.stat.modifiedZxid !== modifiedZxid) return
+    this.#views.set(name, { ...view, table: { ...view.table, changedBy } })
+    this.#revision++
+  }
+
+  setContext(context: TableContext): void {
+    this.#context = context
+    const isRunning = this.#slice !== undefined
+    this.#slice = 0
+    if (!isRunning) this.#renewSlice()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#folder.close()
+  }
+
+  #renewSlice(): void {
+    const from = this.#slice
+    if (from === undefined || this.#closed) return
+    for (const name of this.#names.slice(from, from + SLICE)) {
+      const view = this.#views.get(name)
+      if (view === undefined) continue
+      this.#views.set(name, viewOf(view.node, this.#context, view.table.changedBy))
+    }
+    this.#revision++
+    this.#slice = from + SLICE < this.#names.length ? from + SLICE : undefined
+    if (this.#slice !== undefined) this.#runtime.timers.soon(() => this.#renewSlice())
+  }
+
+  #onChange({ name, after: node, isFirst }: FolderChange): void {
+    const before = this.#views.get(name)
+    const after = node === undefined ? undefined : viewOf(node, this.#context)
+    if (after === undefined) this.#views.delete(name)
+    else this.#views.set(name, after)
+    const at = this.#placeOf(name)
+    if (after === undefined && this.#names[at] === name) this.#names.splice(at, 1)
+    if (after !== undefined && this.#names[at] !== name) this.#names.splice(at, 0, name)
+    this.#revision++
+    this.onChange?.({ name, before, after, isFirst })
+  }
+
+  /** Where the name is, or belongs. */
+  #placeOf(name: string): number {
+    let low = 0
+    let high = this.#names.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#names[middle] ?? '') < name) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}

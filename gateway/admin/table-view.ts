@@ -1,0 +1,121 @@
+/**
+ * A mapping node as the admin API shows it. What the node says comes from its text; its state and its
+ * groups also depend on the registry, the groups and what clusters last said they have: the context.
+ * Pure.
+ */
+import type { NodeStat } from '../../cluster/coordinator/coordinator.ts'
+import { type Mapping, canonicalMetas, parseMapping } from '../routing/mapping.ts'
+import type { ChangeAuthor, FieldError } from './api/problem.ts'
+import type { Table, TableState } from './api/tables.ts'
+import type { NameTest } from './name-pattern.ts'
+import type { FolderNode } from './watched-folder.ts'
+
+export interface GroupTest {
+  readonly name: string
+  readonly members: ReadonlySet<string>
+  readonly patterns: readonly NameTest[]
+}
+
+export interface TableContext {
+  /** Cluster → its registered metas in canonical form. */
+  readonly registry: ReadonlyMap<string, string>
+  readonly groups: readonly GroupTest[]
+  /** Cluster → the tables that it has, of those clusters that were asked not long ago. */
+  readonly tablesOf: ReadonlyMap<string, ReadonlySet<string>>
+}
+
+export const emptyContext: TableContext = { registry: new Map(), groups: [], tablesOf: new Map() }
+
+export interface TableView {
+  readonly name: string
+  readonly node: FolderNode
+  /** Undefined when the node holds no mapping. */
+  readonly mapping: Mapping | undefined
+  /** Of its metas; '' when it holds no mapping. */
+  readonly canonical: string
+  readonly table: Table
+  /** Lower case, what `q` looks at. */
+  readonly search: string
+}
+
+export function etagOf(stat: Pick<NodeStat, 'modifiedZxid' | 'version'>): string {
+  return `"${stat.modifiedZxid}.${stat.version}"`
+}
+
+export function viewOf(
+  node: FolderNode,
+  context: TableContext,
+  changedBy?: ChangeAuthor,
+): TableView {
+  const parsed = parseMapping(Buffer.from(node.text))
+  const mapping = parsed.ok ? parsed.value : undefined
+  const canonical = mapping === undefined ? '' : canonicalMetas(mapping.metas)
+  const group = textOf(mapping, 'group')
+  const memberOf = groupsOf(node.name, group, context.groups)
+  const table: Table = {
+    name: node.name,
+    state: stateOf(node.name, mapping, canonical, context),
+    valid: parsed.ok,
+    ...(mapping === undefined ? {} : mappingFacts(mapping)),
+    memberOf,
+    ...(parsed.ok ? {} : { problem: problemFacts(parsed.problem) }),
+    etag: etagOf(node.stat),
+    version: node.stat.version,
+    modifiedAt: new Date(node.stat.modifiedWallMs).toISOString(),
+    ...(changedBy === undefined ? {} : { changedBy }),
+  }
+  const words = [node.name, table.cluster, group, table.note, ...(table.metas ?? []), ...memberOf]
+  return {
+    name: node.name,
+    node,
+    mapping,
+    canonical,
+    table,
+    search: words.join('\n').toLowerCase(),
+  }
+}
+
+function problemFacts({ field, message }: FieldError): FieldError {
+  return { field, message }
+}
+
+/** Of an optional key; another tool may have put anything there. */
+export function textOf(mapping: Mapping | undefined, key: string): string | undefined {
+  const value = mapping?.raw[key]
+  return typeof value === 'string' ? value : undefined
+}
+
+function mappingFacts(mapping: Mapping): Partial<Table> {
+  const { cluster, metas, form, frozen } = mapping
+  const facts: Partial<Table> = { cluster, metas: [...metas], form }
+  if (frozen) facts.frozen = true
+  for (const key of ['group', 'note', 'stale', 'standby'] as const) {
+    const value = textOf(mapping, key)
+    if (value !== undefined) facts[key] = value
+  }
+  return facts
+}
+
+export function groupsOf(
+  table: string,
+  own: string | undefined,
+  groups: readonly GroupTest[],
+): string[] {
+  const found = groups
+    .filter(({ members, patterns }) => members.has(table) || patterns.some((test) => test(table)))
+    .map(({ name }) => name)
+  return own === undefined || found.includes(own) ? found : [own, ...found]
+}
+
+function stateOf(
+  name: string,
+  mapping: Mapping | undefined,
+  canonical: string,
+  { registry, tablesOf }: TableContext,
+): TableState {
+  if (mapping === undefined) return 'invalid'
+  if (tablesOf.get(mapping.cluster)?.has(name) === false) return 'dangling'
+  const registered = registry.get(mapping.cluster)
+  if (registered !== undefined && registered !== canonical) return 'drifted'
+  return mapping.frozen ? 'frozen' : 'ok'
+}
