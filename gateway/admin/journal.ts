@@ -69,7 +69,12 @@ export class Journal {
   /** Called after each change with its entries. */
   onCommitted: ((entries: readonly ChainedEntry[]) => void) | undefined
 
-  constructor(runtime: Runtime, coordinator: Coordinator, tree: ControlTree, gateway: () => string) {
+  constructor(
+    runtime: Runtime,
+    coordinator: Coordinator,
+    tree: ControlTree,
+    gateway: () => string,
+  ) {
     this.#runtime = runtime
     this.#log = runtime.log.child({ part: 'audit' })
     this.#coordinator = coordinator
