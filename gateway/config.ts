@@ -51,6 +51,23 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       maxItems: RANGES_MAX,
     }),
   }),
+  tls: section('Where clients connect over TLS, beside the plain port', {
+    host: text({ about: 'Address to listen on', default: '0.0.0.0', ...host }),
+    port: optional(
+      integer({ about: 'Port; without one there is no such listener', min: 0, max: 65535 }),
+    ),
+    certFile: optional(text({ about: 'PEM file of the certificate and its chain' })),
+    keyFile: optional(text({ about: 'PEM file of the private key' })),
+    clientCaFile: optional(
+      text({ about: 'PEM file of authorities; clients must show a certificate of one of them' }),
+    ),
+    reloadMs: duration({
+      about: 'The files are read again every, and what is new in them is used',
+      default: 60_000,
+      min: 100,
+      max: 86_400_000,
+    }),
+  }),
   rpcPolicy: section('RPCs besides the configuration query; each is refused unless allowed here', {
     allow: list({
       about:

@@ -16,6 +16,7 @@ import { tagLabels } from './metrics.ts'
 import { controlRootOf } from './routing/control-nodes.ts'
 import { joinFleet } from './routing/fleet-member.ts'
 import { isWorker, reportHealth, startWorkers } from './processes/workers.ts'
+import { tlsProblems } from './tls-options.ts'
 import { connectControl, connectData, nodeAccess, zooKeeperProblems } from './zookeeper-sessions.ts'
 
 type Context = ServerContext<GatewayConfig>
@@ -32,6 +33,7 @@ export function main(words: readonly string[]): Promise<number> {
     logLevel: (config) => config.log.level,
     problems: (config) => [
       ...zooKeeperProblems(config.zookeeper),
+      ...tlsProblems(config.tls),
       ...exposureProblems(config.http, false),
     ],
     start: (context) => {

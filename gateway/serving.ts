@@ -9,6 +9,7 @@ import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
 import { servingMetrics } from './metrics.ts'
 import type { Routes } from './routing/routes.ts'
+import { tlsOf } from './tls-options.ts'
 import { exposeUpstreams } from './upstream/upstream-gauges.ts'
 import { Upstreams } from './upstream/upstreams.ts'
 
@@ -16,6 +17,8 @@ export interface Serving {
   readonly host: string
   /** The real port, also when 0 was asked for. */
   readonly port: number
+  /** Of the TLS listener, when there is one. */
+  readonly tlsPort: number | undefined
   readonly server: GatewayServer
   readonly upstreams: Upstreams
   /**
@@ -44,8 +47,7 @@ export async function startServing(parts: {
     runtime,
     { routes, upstreams, metrics: counted.server },
     {
-      host: config.rpc.host,
-      port: config.rpc.port,
+      listen: { host: config.rpc.host, port: config.rpc.port, tls: tlsOf(config) },
       limits: {
         maxBodyBytes: limits.bodyBytes,
         maxMetaBytes: limits.metaBytes,
@@ -86,7 +88,7 @@ export async function startServing(parts: {
   metrics.gauge('client_connection_count', 'Client connections', () => server.connectionCount)
   metrics.gauge('gateway_inflight', 'Queries being worked on', () => server.inFlight)
   exposeUpstreams(metrics, upstreams)
-  const listener = await server.listen().catch((error: unknown) => {
+  const listeners = await server.listen().catch((error: unknown) => {
     upstreams.close()
     throw error
   })
@@ -96,8 +98,9 @@ export async function startServing(parts: {
     upstreams.close()
   }
   return {
-    host: listener.host,
-    port: listener.port,
+    host: listeners.plain.host,
+    port: listeners.plain.port,
+    tlsPort: listeners.tls?.port,
     server,
     upstreams,
     close: (spreadMs = 0) => {

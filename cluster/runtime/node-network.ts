@@ -11,8 +11,17 @@ import {
   createServer,
   connect as netConnect,
 } from 'node:net'
+import { SecureEntrance } from './node-tls.ts'
 import { RuntimeError } from './runtime.ts'
-import type { Listener, Network, Socket, SocketHandlers, Timer, Timers } from './runtime.ts'
+import type {
+  Listener,
+  Network,
+  Socket,
+  SocketHandlers,
+  Timer,
+  Timers,
+  TlsListening,
+} from './runtime.ts'
 import { systemError } from './system-error.ts'
 
 const keepAliveMs = 30_000
@@ -73,10 +82,20 @@ function connectSocket(
 }
 
 async function listen(
-  at: { readonly host: string; readonly port: number; readonly lends?: boolean },
+  at: {
+    readonly host: string
+    readonly port: number
+    readonly lends?: boolean
+    readonly tls?: TlsListening | undefined
+  },
   onSocket: (socket: Socket) => SocketHandlers,
 ): Promise<Listener> {
   const attempt = `listen on ${at.host}:${at.port}`
+  const accept = (socket: NetSocket): void => {
+    const peer = addressOf(socket.remoteAddress, socket.remotePort)
+    adopt(socket, `connection from ${peer}`, onSocket, undefined)
+  }
+  const secure = at.tls === undefined ? undefined : new SecureEntrance(at.tls, accept)
   const server = createServer(
     {
       allowHalfOpen: true,
@@ -84,22 +103,24 @@ async function listen(
       keepAlive: true,
       keepAliveInitialDelay: acceptedKeepAliveMs,
     },
-    (socket) => {
-      const peer = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`
-      adopt(socket, `connection from ${peer}`, onSocket, undefined)
-    },
+    secure === undefined ? accept : (socket) => secure.enter(socket),
   )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => reject(systemError(attempt, cause)))
     server.listen({ host: at.host, port: at.port, backlog }, resolve)
   })
-  if (at.lends === true) lendAccepted(server, onSocket)
+  if (at.lends === true && secure === undefined) lendAccepted(server, onSocket)
   // Failures to accept (too many open files) leave the listener open: the peer sees a reset.
   server.on('error', () => undefined)
   const bound = server.address()
   if (bound === null || typeof bound === 'string')
     throw new RuntimeError('EOTHER', `${attempt}: not a TCP address`)
-  return { host: at.host, port: bound.port, close: () => closeListener(server) }
+  return {
+    host: at.host,
+    port: bound.port,
+    close: () => closeListener(server),
+    ...(secure === undefined ? {} : { setTls: (material) => secure.set(material) }),
+  }
 }
 
 interface TcpHandle {

@@ -106,12 +106,31 @@ export interface Socket {
   readonly destroy: () => void
 }
 
+/** What a TLS listener shows and asks for; PEM texts. */
+export interface TlsMaterial {
+  /** The certificate with its chain. */
+  readonly certificate: Buffer
+  readonly key: Buffer
+  /** With these authorities clients must show a certificate of one of them. */
+  readonly clientAuthorities?: Buffer | undefined
+}
+
+export interface TlsListening {
+  readonly material: TlsMaterial
+  /** Asked with `ip:port` before the handshake; false closes the connection. */
+  readonly admits: (peer: string) => boolean
+  /** A handshake failed or took too long; there will be no socket. */
+  readonly onFailed: (peer: string, reason: string) => void
+}
+
 export interface Listener {
   readonly host: string
   /** The real port, also when 0 was asked for. */
   readonly port: number
   /** Stops accepting; sockets already accepted live on. */
   readonly close: () => Promise<void>
+  /** With TLS: handshakes from now on use this. Throws RuntimeError when it is unusable. */
+  readonly setTls?: (material: TlsMaterial) => void
 }
 
 export interface Network {
@@ -130,10 +149,15 @@ export interface Network {
   ) => Socket
   /**
    * Rejects with EADDRINUSE and the like. With `lends`, chunks lie in memory that is used again when
-   * `onData` returns.
+   * `onData` returns. With `tls`, sockets arrive after their handshake, and nothing is lent.
    */
   readonly listen: (
-    at: { readonly host: string; readonly port: number; readonly lends?: boolean },
+    at: {
+      readonly host: string
+      readonly port: number
+      readonly lends?: boolean
+      readonly tls?: TlsListening | undefined
+    },
     onSocket: (socket: Socket) => SocketHandlers,
   ) => Promise<Listener>
   /** IPv4 addresses of a name (an address resolves to itself); rejects with ENOTFOUND. */

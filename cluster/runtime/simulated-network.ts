@@ -14,6 +14,7 @@ import {
   type Network,
   type Socket,
   type SocketHandlers,
+  type TlsListening,
 } from './runtime.ts'
 
 export interface NetworkSettings {
@@ -196,9 +197,11 @@ export class SimulatedNetwork {
 
   #listen(
     owner: Incarnation,
-    at: { readonly host: string; readonly port: number },
+    at: { readonly host: string; readonly port: number; readonly tls?: TlsListening | undefined },
     onSocket: (socket: Socket) => SocketHandlers,
   ): Promise<Listener> {
+    if (at.tls !== undefined)
+      return Promise.reject(new RuntimeError('EOTHER', 'TLS is not simulated'))
     const port = at.port === 0 ? this.#nextPort++ : at.port
     const key = `${owner.node.ip}:${port}`
     return new Promise((resolve, reject) => {

@@ -26,6 +26,7 @@ export const refusals = [
   'no-proxy-header',
   'bad-proxy-header',
   'slow-proxy-header',
+  'tls-handshake',
 ] as const
 export type Refusal = (typeof refusals)[number]
 
@@ -79,6 +80,26 @@ export class Admission {
     return arrival.handlers()
   }
 
+  /**
+   * For the network's `listen` with TLS. A PROXY header would stand in front of the handshake, where
+   * nobody looks for one: balancers are clients here.
+   */
+  acceptSecure(socket: Socket): SocketHandlers {
+    return this.#admit(socket, clientOf(socket.remoteAddress), false)
+  }
+
+  /** Whether a handshake is worth while; a refusal is counted. */
+  admits(peer: string): boolean {
+    if (this.#isAllowed(sourceOf(peer))) return true
+    this.#events.onRefused('source-range')
+    return false
+  }
+
+  failedHandshake(peer: string, reason: string): void {
+    this.#events.onRefused('tls-handshake')
+    this.#runtime.log.debug('TLS handshake failed', { peer, reason })
+  }
+
   /** A connection that was admitted has closed. */
   leave({ source }: Client): void {
     this.#admittedCount--
@@ -98,6 +119,10 @@ export class Admission {
   close(): void {
     for (const { socket } of this.#arriving) socket.destroy()
     this.#arriving.clear()
+  }
+
+  #isAllowed(source: string): boolean {
+    return this.#allowed.isEmpty || this.#allowed.includes(source)
   }
 
   #isFull(): boolean {
@@ -131,8 +156,7 @@ export class Admission {
 
   #admit(socket: Socket, client: Client, isTrusted: boolean): SocketHandlers {
     const { source } = client
-    if (!isTrusted && !this.#allowed.isEmpty && !this.#allowed.includes(source))
-      return this.#refuse(socket, 'source-range')
+    if (!isTrusted && !this.#isAllowed(source)) return this.#refuse(socket, 'source-range')
     if (this.#isFull()) return this.#refuse(socket, 'limit')
     const fromSource = this.#perSource.get(source) ?? 0
     if (fromSource >= this.#options.maxConnectionsPerSource)

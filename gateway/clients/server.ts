@@ -5,7 +5,7 @@
  */
 import { type AnyRequest, encodeAnswer } from '../../cluster/protocol/request-stream.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
-import type { Listener, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import { Admission, type AdmissionOptions } from './admission.ts'
 import {
   ClientConnection,
@@ -14,6 +14,7 @@ import {
   type ConnectionParts,
 } from './client-connection.ts'
 import type { ServerMetrics } from '../metrics.ts'
+import { Listeners, type ListenOptions } from './listeners.ts'
 import { NativeAsker } from './native-answer.ts'
 import { OtherRpcs, type OtherRpcsOptions } from './other-rpcs.ts'
 import { type DeskOptions, QueryDesk, answerBudgetMs } from './query-desk.ts'
@@ -23,8 +24,7 @@ import { Slabs } from './turn-answers.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
 
 export interface ServerOptions {
-  readonly host: string
-  readonly port: number
+  readonly listen: ListenOptions
   readonly limits: ConnectionLimits
   readonly admission: AdmissionOptions
   readonly queries: DeskOptions
@@ -44,7 +44,7 @@ export class GatewayServer {
   readonly #connections = new Set<ClientConnection>()
   readonly #admission: Admission
   readonly #otherRpcs: OtherRpcs
-  #listener: Listener | undefined
+  #listeners: Listeners | undefined
   #checkTimer: Timer | undefined
   #onIdle: (() => void) | undefined
 
@@ -115,13 +115,10 @@ export class GatewayServer {
   }
 
   /** Rejects with a RuntimeError such as EADDRINUSE. */
-  async listen(): Promise<Listener> {
-    const { host, port } = this.#options
-    this.#listener = await this.#runtime.network.listen({ host, port, lends: true }, (socket) =>
-      this.#admission.accept(socket),
-    )
+  async listen(): Promise<Listeners> {
+    this.#listeners = await Listeners.open(this.#runtime, this.#options.listen, this.#admission)
     this.#scheduleCheck()
-    return this.#listener
+    return this.#listeners
   }
 
   /**
@@ -129,7 +126,7 @@ export class GatewayServer {
    * `spreadMs` because clients connect again at once (L-3). What is left at the end is reset.
    */
   async drain(spreadMs: number): Promise<void> {
-    await this.#listener?.close()
+    await this.#listeners?.close()
     this.#admission.close()
     const connections = [...this.#connections]
     const pauseMs = spreadMs / Math.max(1, connections.length)

@@ -72,7 +72,13 @@ export async function startWorld(
     name: 'gateway',
   })
   const metrics = new Metrics()
-  const gateway = await startGateway({ runtime, coordinator, config: testConfig(flags), metrics })
+  const config = testConfig(flags)
+  const starting = startGateway({ runtime, coordinator, config, metrics })
+  const gateway = await starting.catch(async (error: unknown) => {
+    await Promise.all([coordinator.close(), editor.close()])
+    clearInterval(alive)
+    throw error
+  })
   const clients = new Set<FrameClient>()
   return {
     runtime,
@@ -110,7 +116,7 @@ export class FrameClient {
   readonly #framer = new ReplyFramer({ maxFrameBytes: 64 << 20 })
   #wake: (() => void)[] = []
 
-  private constructor(socket: Socket) {
+  constructor(socket: Socket) {
     this.socket = socket
     this.closed = new Promise((resolve) => {
       socket.once('close', () => {
