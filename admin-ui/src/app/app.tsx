@@ -15,6 +15,7 @@ import { Audit } from '../audit/audit.tsx'
 import { Gateways } from '../gateways/gateways.tsx'
 import { Overview } from '../overview/overview.tsx'
 import { Search } from '../search/search.tsx'
+import { TablePage } from '../tables/table-page.tsx'
 import { Tables } from '../tables/tables.tsx'
 import { LogIn } from '../session/log-in.tsx'
 import { Layout } from './layout.tsx'
@@ -72,6 +73,9 @@ function Inside() {
           </Route>
           <Route path="/tables">
             <Tables />
+          </Route>
+          <Route path="/tables/:name/:tab?">
+            <TablePage />
           </Route>
           <Route path="/gateways">
             <Gateways />

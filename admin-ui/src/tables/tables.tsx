@@ -9,6 +9,7 @@ import { Menu, MenuItem } from '../design/menu.tsx'
 import { Page } from '../design/page.tsx'
 import { Empty, Loaded } from '../design/state.tsx'
 import { useText } from '../text/text.tsx'
+import { EditDialog } from './edit-dialog.tsx'
 import { FilterBar } from './filter-bar.tsx'
 import { type TableFilters, tokenNames } from './filter-tokens.ts'
 import { extended, nothingSelected, type Selection, selectedCount, toggled } from './selection.ts'
@@ -58,6 +59,7 @@ function useAddress() {
     filters,
     sort: params.get('sort') ?? 'name',
     shown: columnKeys.filter((key) => (shown ?? shownAtFirst).includes(key)),
+    isMaking: params.has('new'),
     set,
   }
 }
@@ -66,7 +68,7 @@ export function Tables() {
   const { t, number } = useText()
   const { may } = useSession()
   const [, go] = useLocation()
-  const { filters, sort, shown, set } = useAddress()
+  const { filters, sort, shown, isMaking, set } = useAddress()
   const { list, flashing, news, showNews } = useTableList(filters, sort)
   const [selection, setSelection] = useState<Selection>(nothingSelected)
   const anchor = useRef<string>(undefined)
@@ -116,7 +118,7 @@ export function Tables() {
           look="primary"
           icon="plus"
           reason={may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })}
-          onClick={() => go('/tables?new')}
+          onClick={() => set({ new: 'yes' })}
         >
           {t('tables.new')}
         </Button>
@@ -165,6 +167,7 @@ export function Tables() {
           }
         </Loaded>
       </Card>
+      {isMaking && <EditDialog onClose={() => set({ new: undefined })} />}
     </Page>
   )
 }

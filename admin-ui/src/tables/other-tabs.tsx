@@ -1,0 +1,99 @@
+/** Who asks for a table, and what a client's configuration looks like. */
+import { useState } from 'react'
+import { useTableClients, useTableSnippet } from '../api/queries.ts'
+import { Ago } from '../design/age.tsx'
+import { Button } from '../design/button.tsx'
+import { Card } from '../design/card.tsx'
+import { DataTable } from '../design/data-table.tsx'
+import { Empty, Loaded } from '../design/state.tsx'
+import { useText } from '../text/text.tsx'
+import styles from './table-page.module.css'
+
+export function ClientsTab({ name }: { readonly name: string }) {
+  const { t, number } = useText()
+  const clients = useTableClients(name)
+  return (
+    <Card
+      title={t('clients.title')}
+      aside={clients.data?.truncated === true && t('clients.truncated')}
+      flush
+    >
+      <Loaded query={clients}>
+        {({ available, reason, clients: rows }) =>
+          !available || rows.length === 0 ? (
+            <Empty icon="gateways" title={available ? t('clients.none') : t('clients.unknown')}>
+              {available ? t('clients.noneWords') : (reason ?? '')}
+            </Empty>
+          ) : (
+            <DataTable
+              label={t('clients.title')}
+              rows={rows}
+              rowKey={({ address }) => address}
+              columns={[
+                {
+                  key: 'address',
+                  header: t('clients.address'),
+                  cell: ({ address }) => <code>{address}</code>,
+                },
+                {
+                  key: 'last',
+                  header: t('clients.last'),
+                  cell: ({ lastQueryAt }) => <Ago at={lastQueryAt} />,
+                },
+                {
+                  key: 'queries',
+                  header: t('clients.queries'),
+                  align: 'end',
+                  cell: ({ queries }) => number(queries),
+                },
+                {
+                  key: 'header',
+                  header: t('clients.header'),
+                  align: 'end',
+                  minor: true,
+                  cell: ({ headerVersion }) => headerVersion ?? '–',
+                },
+              ]}
+            />
+          )
+        }
+      </Loaded>
+    </Card>
+  )
+}
+
+export function SnippetTab({ name }: { readonly name: string }) {
+  const { t } = useText()
+  const snippet = useTableSnippet(name)
+  return (
+    <Loaded query={snippet}>
+      {({ endpoint, snippets }) => (
+        <div className={styles.views}>
+          <p className={styles.muted}>{t('snippet.words', { endpoint })}</p>
+          {snippets.map(({ language, file, text }) => (
+            <Card key={language} title={`${language} · ${file}`} aside={<Copy text={text} />}>
+              <pre tabIndex={0} className={styles.code}>
+                {text}
+              </pre>
+            </Card>
+          ))}
+        </div>
+      )}
+    </Loaded>
+  )
+}
+
+function Copy({ text }: { readonly text: string }) {
+  const { t } = useText()
+  const [isDone, setDone] = useState(false)
+  return (
+    <Button
+      icon={isDone ? 'check' : 'copy'}
+      onClick={() => {
+        void navigator.clipboard.writeText(text).then(() => setDone(true))
+      }}
+    >
+      {isDone ? t('action.copied') : t('action.copy')}
+    </Button>
+  )
+}

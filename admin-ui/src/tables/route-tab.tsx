@@ -1,0 +1,233 @@
+/**
+ * Where clients of a table are sent, by the three who can know: what ZooKeeper holds, what gateways
+ * serve, what the cluster's meta servers say. When they disagree, that is the thing to see.
+ */
+import { useMutation } from '@tanstack/react-query'
+import type { ReactNode } from 'react'
+import { Link } from 'wouter'
+import type { ProbeResult, Table, TableRoute } from '../../../gateway/admin/api/tables.ts'
+import { call } from '../api/http.ts'
+import { tablePath, useTableRoute } from '../api/queries.ts'
+import { Ago, FreshnessMark } from '../design/age.tsx'
+import { Button } from '../design/button.tsx'
+import { Card } from '../design/card.tsx'
+import { laidOut } from '../design/diff-words.ts'
+import { Failure, Loaded } from '../design/state.tsx'
+import { Status } from '../design/status.tsx'
+import { useText } from '../text/text.tsx'
+import styles from './table-page.module.css'
+
+export function RouteTab({ table }: { readonly table: Table }) {
+  const { t } = useText()
+  const route = useTableRoute(table.name)
+  return (
+    <div className={styles.views}>
+      <Loaded query={route}>
+        {(found) => (
+          <>
+            <Stored table={table} route={found} />
+            <Served table={table} route={found} />
+          </>
+        )}
+      </Loaded>
+      <Asked table={table} />
+      {table.problem !== undefined && (
+        <Card title={t('route.problem')}>
+          <Status tone="bad">
+            {table.problem.field === '' ? '' : `${table.problem.field}: `}
+            {table.problem.message}
+          </Status>
+        </Card>
+      )}
+    </div>
+  )
+}
+
+function Facts({ children }: { readonly children: ReactNode }) {
+  return <dl className={styles.facts}>{children}</dl>
+}
+
+function Fact(props: { readonly label: string; readonly children: ReactNode }) {
+  return (
+    <>
+      <dt>{props.label}</dt>
+      <dd>{props.children}</dd>
+    </>
+  )
+}
+
+function ClusterLink({ name }: { readonly name: string | undefined }) {
+  return name === undefined ? (
+    '–'
+  ) : (
+    <Link href={`/clusters/${encodeURIComponent(name)}`}>{name}</Link>
+  )
+}
+
+function Stored({ table, route }: { readonly table: Table; readonly route: TableRoute }) {
+  const { t } = useText()
+  const { zookeeper } = route
+  return (
+    <Card title={t('route.stored')} aside={<FreshnessMark asOf={route.asOf} />}>
+      <Facts>
+        <Fact label={t('tables.cluster')}>
+          <ClusterLink name={table.cluster} />
+        </Fact>
+        <Fact label={t('form.metas')}>{table.metas?.join(', ') ?? '–'}</Fact>
+        {table.redirect !== undefined && (
+          <Fact label={t('tableState.redirected')}>
+            <Status tone="info" icon="redirect">
+              {t('route.redirect', { to: table.redirect.to, plan: table.redirect.plan })}
+            </Status>
+          </Fact>
+        )}
+        <Fact label={t('tables.changed')}>
+          <Ago at={zookeeper.modifiedAt} />
+          {table.changedBy !== undefined && ` · ${table.changedBy.actor}`}
+        </Fact>
+        <Fact label={t('route.version')}>
+          {zookeeper.version} · zxid {zookeeper.zxid}
+          {table.form !== undefined && ` · ${t('route.form', { form: table.form })}`}
+        </Fact>
+        <Fact label={t('route.node')}>
+          <code>{zookeeper.path}</code>
+        </Fact>
+      </Facts>
+      <details className={styles.raw}>
+        <summary>{t('route.raw')}</summary>
+        <pre tabIndex={0}>{laidOut(zookeeper.raw)}</pre>
+      </details>
+    </Card>
+  )
+}
+
+function Served({ table, route }: { readonly table: Table; readonly route: TableRoute }) {
+  const { t } = useText()
+  const behind = route.gateways.filter((gateway) => gateway.behind > 0)
+  return (
+    <Card
+      title={t('route.served')}
+      aside={
+        behind.length === 0 ? (
+          <Status tone="ok">{t('route.allApplied', { count: route.gateways.length })}</Status>
+        ) : (
+          <Status tone="warn" icon="clock">
+            {t('overview.behind', { count: behind.length })}
+          </Status>
+        )
+      }
+    >
+      <ul className={styles.lines}>
+        {route.gateways.map(({ id, self, behind: lacking, serves }) => (
+          <li key={id}>
+            <span className={styles.grow}>
+              {id} {self && <Status tone="info">{t('gateways.thisOne')}</Status>}
+            </span>
+            {serves !== undefined && (
+              <Serves kind={serves.kind} cluster={serves.cluster} table={table} />
+            )}
+            {lacking > 0 ? (
+              <Status tone="warn" icon="clock">
+                {t('gateways.behind', { count: lacking })}
+              </Status>
+            ) : (
+              <Status tone="ok">{t('gateways.ok')}</Status>
+            )}
+          </li>
+        ))}
+      </ul>
+    </Card>
+  )
+}
+
+function Serves(props: {
+  readonly kind: string
+  readonly cluster: string | undefined
+  readonly table: Table
+}) {
+  const { t } = useText()
+  const { kind, cluster, table } = props
+  if (kind === 'unread') return <Status tone="neutral">{t('route.unread')}</Status>
+  if (kind !== 'route') return <Status tone="bad">{kind}</Status>
+  const expected = table.redirect?.to ?? table.cluster
+  return (
+    <Status tone={cluster === expected ? 'neutral' : 'bad'} icon="gateways">
+      {cluster ?? '–'}
+    </Status>
+  )
+}
+
+function Asked({ table }: { readonly table: Table }) {
+  const { t } = useText()
+  const probe = useMutation({
+    mutationFn: async () =>
+      (await call<ProbeResult>(`${tablePath(table.name)}:probe`, { method: 'POST', body: {} }))
+        .data,
+  })
+  return (
+    <Card
+      title={t('route.asked')}
+      aside={
+        <Button icon="bolt" busy={probe.isPending} onClick={() => probe.mutate()}>
+          {t('route.probe')}
+        </Button>
+      }
+    >
+      {probe.isError && <Failure error={probe.error} />}
+      {probe.data === undefined ? (
+        <p className={styles.muted}>{t('route.notAsked')}</p>
+      ) : (
+        <Probed result={probe.data} />
+      )}
+    </Card>
+  )
+}
+
+function Probed({ result }: { readonly result: ProbeResult }) {
+  const { t } = useText()
+  const { table, metas, checks, elapsedMs } = result
+  return (
+    <>
+      <Facts>
+        <Fact label={t('route.table')}>
+          {table === undefined ? (
+            <Status tone="bad">{t('route.nobodySaid')}</Status>
+          ) : table.exists ? (
+            <Status tone="ok">
+              {t('route.exists', { id: table.appId ?? 0, count: table.partitionCount ?? 0 })}
+            </Status>
+          ) : (
+            <Status tone="bad" icon="unlink">
+              {table.error ?? t('route.notThere')}
+            </Status>
+          )}
+        </Fact>
+        <Fact label={t('route.took')}>{t('route.ms', { ms: elapsedMs })}</Fact>
+      </Facts>
+      <ul className={styles.lines}>
+        {metas.map(({ address, reachable, leader, latencyMs, error }) => (
+          <li key={address}>
+            <code className={styles.grow}>{address}</code>
+            {leader && <Status tone="info">{t('route.leader')}</Status>}
+            {reachable ? (
+              <Status tone="ok">
+                {latencyMs === undefined
+                  ? t('route.reachable')
+                  : t('route.ms', { ms: Math.round(latencyMs * 10) / 10 })}
+              </Status>
+            ) : (
+              <Status tone="bad">{error ?? t('route.unreachable')}</Status>
+            )}
+          </li>
+        ))}
+      </ul>
+      {checks.map(({ id, level, message }) => (
+        <p key={`${id} ${message}`}>
+          <Status tone={level === 'error' ? 'bad' : level === 'warning' ? 'warn' : 'ok'}>
+            {message}
+          </Status>
+        </p>
+      ))}
+    </>
+  )
+}

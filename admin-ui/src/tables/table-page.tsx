@@ -1,0 +1,116 @@
+/** One table: its route as ZooKeeper, gateways and metas see it, partitions, clients, history, snippet. */
+import { useQuery } from '@tanstack/react-query'
+import { useLocation, useRoute, useSearchParams } from 'wouter'
+import type { Table } from '../../../gateway/admin/api/tables.ts'
+import { usePolling } from '../api/events.ts'
+import { ApiProblem, read } from '../api/http.ts'
+import { tablePath } from '../api/queries.ts'
+import { useSession } from '../api/session.tsx'
+import { Button, IconButton } from '../design/button.tsx'
+import { Menu, MenuItem } from '../design/menu.tsx'
+import { Page } from '../design/page.tsx'
+import { Empty, Loaded } from '../design/state.tsx'
+import { Tabs } from '../design/tabs.tsx'
+import { useText } from '../text/text.tsx'
+import { EditDialog } from './edit-dialog.tsx'
+import { HistoryTab } from './history-tab.tsx'
+import { ClientsTab, SnippetTab } from './other-tabs.tsx'
+import { PartitionsTab } from './partitions-tab.tsx'
+import { RemoveDialog } from './remove-dialog.tsx'
+import { RouteTab } from './route-tab.tsx'
+import { tableHref } from './table-columns.tsx'
+import { TableStateMark } from './table-state.tsx'
+
+const tabs = ['route', 'partitions', 'clients', 'history', 'snippet'] as const
+type Tab = (typeof tabs)[number]
+
+const labels = {
+  route: 'table.route',
+  partitions: 'table.partitions',
+  clients: 'table.clients',
+  history: 'table.history',
+  snippet: 'table.snippet',
+} as const satisfies Record<Tab, string>
+
+export function TablePage() {
+  const [, params] = useRoute('/tables/:name/:tab?')
+  const name = params?.name ?? ''
+  const { t } = useText()
+  const [, go] = useLocation()
+  const polling = usePolling()
+  const table = useQuery({
+    queryKey: ['table', name],
+    queryFn: ({ signal }) => read<Table>(tablePath(name), {}, signal),
+    refetchInterval: polling,
+  })
+  const href = tableHref(name)
+  const tab = tabs.find((one) => one === params?.tab) ?? 'route'
+  if (table.error instanceof ApiProblem && table.error.status === 404)
+    return (
+      <Page title={name}>
+        <Empty icon="tables" title={t('table.absent', { name })}>
+          {t('table.absentWords')}
+        </Empty>
+        <HistoryTab name={name} table={undefined} />
+      </Page>
+    )
+  return (
+    <Page
+      title={name}
+      facts={table.data !== undefined && <TableStateMark state={table.data.state} />}
+      actions={table.data !== undefined && <Actions table={table.data} />}
+    >
+      <Tabs
+        label={t('table.tabs')}
+        current={`${href}/${tab}`}
+        tabs={tabs.map((one) => ({ href: `${href}/${one}`, label: t(labels[one]) }))}
+      />
+      <Loaded query={table}>
+        {(found) => (
+          <>
+            {tab === 'route' && <RouteTab table={found} />}
+            {tab === 'partitions' && <PartitionsTab name={name} />}
+            {tab === 'clients' && <ClientsTab name={name} />}
+            {tab === 'history' && <HistoryTab name={name} table={found} />}
+            {tab === 'snippet' && <SnippetTab name={name} />}
+            <Dialogs table={found} onRemoved={() => go('/tables')} />
+          </>
+        )}
+      </Loaded>
+    </Page>
+  )
+}
+
+function Actions({ table }: { readonly table: Table }) {
+  const { t } = useText()
+  const { may } = useSession()
+  const [, setParams] = useSearchParams()
+  const reason = may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })
+  return (
+    <>
+      <Button icon="edit" reason={reason} onClick={() => setParams({ edit: '' })}>
+        {t('action.edit')}
+      </Button>
+      <Menu trigger={<IconButton icon="more" label={t('table.more')} look="secondary" />}>
+        <MenuItem
+          icon="trash"
+          danger
+          reason={reason ?? (table.frozen === true ? t('table.isFrozen') : undefined)}
+          onSelect={() => setParams({ remove: '' })}
+        >
+          {t('remove.menu')}
+        </MenuItem>
+      </Menu>
+    </>
+  )
+}
+
+/** Open as the address says, so that the list's `e` and a shared link lead here. */
+function Dialogs(props: { readonly table: Table; readonly onRemoved: () => void }) {
+  const [params, setParams] = useSearchParams()
+  const close = (): void => setParams({}, { replace: true })
+  if (params.has('edit')) return <EditDialog base={props.table} onClose={close} />
+  if (params.has('remove'))
+    return <RemoveDialog table={props.table} onClose={close} onRemoved={props.onRemoved} />
+  return null
+}
