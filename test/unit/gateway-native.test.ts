@@ -4,7 +4,12 @@
  */
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { decodeArgument, decodeResult, encodeReply } from '../../cluster/protocol/frame.ts'
+import {
+  decodeArgument,
+  decodeResult,
+  encodeReply,
+  encodeResult,
+} from '../../cluster/protocol/frame.ts'
 import { QueryCfgRequest, QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { encodeNativeFrame } from '../../cluster/protocol/native-frame.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
@@ -117,6 +122,39 @@ void t.test('W-1: any answer of a meta is relayed byte for byte behind the heade
     const [byThrift, byNative] = [await thrift.query('temp'), await client.ask(query('temp'))]
     t.equal(byNative.header.errorName, byThrift.errorName, name)
     t.same(byNative.body, byThrift.result, name)
+  }
+})
+
+/** A reply whose message header has the old form: name, type, sequence id. */
+function oldReply(seqid: number, errorName: string, result: Buffer): Buffer {
+  const text = (value: string): Buffer => Buffer.concat([word(value.length), Buffer.from(value)])
+  const word = (value: number): Buffer => {
+    const bytes = Buffer.alloc(4)
+    bytes.writeInt32BE(value)
+    return bytes
+  }
+  const parts = [text(errorName), text(`${QUERY}_ACK`), Buffer.from([2]), word(seqid), result]
+  const body = Buffer.concat(parts)
+  return Buffer.concat([word(4 + body.length), body])
+}
+
+void t.test('header errors and old message headers of metas are told in kind', async (t) => {
+  const world = await stage(t)
+  let reply: (seqid: number) => Buffer = () => Buffer.alloc(0)
+  const meta = await world.meta(({ seqid }) => ({ raw: reply(seqid) }))
+  await world.map('temp', [meta.address])
+  const client = world.native()
+  const result = encodeResult(QueryCfgResponse, QueryCfgResponse.make({ appId: 5 }))
+  const nothing = Buffer.alloc(0)
+  for (const [make, errorName, body] of [
+    [(seqid: number) => encodeReply(QUERY, seqid, 'ERR_BUSY', undefined), 'ERR_BUSY', nothing],
+    [(seqid: number) => encodeReply(QUERY, seqid, 'ERR_BUSY', result), 'ERR_BUSY', result],
+    [(seqid: number) => encodeReply(QUERY, seqid, 'E'.repeat(60), result), 'E'.repeat(47), result],
+    [(seqid: number) => oldReply(seqid, 'ERR_OK', result), 'ERR_OK', result],
+  ] as const) {
+    reply = make
+    const answer = await client.ask(query('temp'))
+    t.same([answer.header.errorName, answer.body], [errorName, body])
   }
 })
 
@@ -356,6 +394,33 @@ void t.test('both forms are served at once on one port (W-13)', async (t) => {
     const told = replies.map(({ seqid, result }) => [seqid, responseOf(result).appId])
     t.same(told.toSorted(order), expected)
   }
+})
+
+void t.test('C-1: equal queries share an answer, but not across the forms', async (t) => {
+  const world = await stage(t)
+  const meta = await world.meta(({ argument }) => ({
+    error: 'ERR_OK',
+    appId: argument.readInt16BE(1) === 0 ? 100 : 200,
+  }))
+  await world.map('temp', [meta.address])
+  const natives = Array.from({ length: 8 }, () => world.native())
+  const thrifts = await Promise.all(Array.from({ length: 8 }, () => world.client()))
+  const rounds = 25
+  for (let round = 0; round < rounds; round++)
+    for (const [index, thrift] of thrifts.entries()) {
+      natives[index]?.send(query('temp', { id: BigInt(round) }))
+      thrift.send(queryFrame('temp', { seqid: round }))
+    }
+  for (const client of natives)
+    for (const { body } of await client.received(rounds)) t.equal(responseOf(body).appId, 100)
+  for (const client of thrifts)
+    for (const { result } of await client.received(rounds)) t.equal(responseOf(result).appId, 200)
+  for (const client of natives)
+    t.same(
+      client.replies.map(({ header }) => Number(header.id)).toSorted((a, b) => a - b),
+      Array.from({ length: rounds }, (_, round) => round),
+    )
+  t.ok(meta.requests.length < 2 * 8 * rounds, `${meta.requests.length} asked`)
 })
 
 void t.test('checksums are answered with checksums', async (t) => {
