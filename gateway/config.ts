@@ -162,6 +162,12 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       min: 100,
       max: 86_400_000,
     }),
+    keepOnDeleteMs: duration({
+      about: 'A table whose mapping was deleted is served on for',
+      default: 0,
+      min: 0,
+      max: 86_400_000,
+    }),
     stale: text({
       about:
         'Routes that ZooKeeper cannot confirm are used for ever (serve), until its session is ' +

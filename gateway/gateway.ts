@@ -44,6 +44,7 @@ export function openDirectory(parts: DirectoryParts): TableDirectory {
     negativeTtlMs: routing.negativeTtlMs,
     lookupTimeoutMs: routing.lookupTimeoutMs,
     reconcileIntervalMs: routing.reconcileIntervalMs,
+    keepOnDeleteMs: routing.keepOnDeleteMs,
   })
   exposeGauges(metrics, directory, coordinator)
   return directory
@@ -93,7 +94,7 @@ function exposeGauges(metrics: Metrics, directory: TableDirectory, coordinator: 
     'Watches in ZooKeeper, of tables in memory and left over',
     () => [
       { labels: { kind: 'table' }, value: directory.routeCount + directory.negativeCount },
-      { labels: { kind: 'leftover' }, value: directory.leftoverWatches },
+      { labels: { kind: 'leftover' }, value: directory.watches.leftoverCount },
     ],
   )
 }

@@ -1,7 +1,9 @@
 /**
  * Deletion or outage (gateway.md R-16): mapping nodes that vanish are gathered for a moment; a few
- * are believed, most of them at once or the loss of their root is an outage, and the routes stay
- * until the nodes are back.
+ * are believed, the loss of most of them at once is an outage, and so is the loss of their root, also
+ * when another root has taken its place: a ZooKeeper that was restarted empty. Routes then stay until
+ * the nodes are back. A believed deletion may still be delayed, and is not believed at all while a
+ * switch runs on the table.
  */
 import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 
@@ -13,18 +15,32 @@ export interface DeletionGuardOptions<T> {
   readonly runtime: Runtime
   /** How many routes there are, the suspects included. */
   readonly routeCount: () => number
-  /** Whether the parent of all mapping nodes is there; rejects when nobody can tell. */
-  readonly rootExists: () => Promise<boolean>
+  /**
+   * What tells the parent of all mapping nodes from another one in its place; undefined when it is
+   * not there. Rejects when nobody can tell.
+   */
+  readonly root: () => Promise<bigint | undefined>
+  /** Nodes are being looked at again: more may turn out to be gone. */
+  readonly isGathering: () => boolean
+  /** A switch runs on it: kept, with an alarm. */
+  readonly isHeld: (suspect: T) => boolean
+  /** A deletion counts after this time without the node. */
+  readonly keepMs: number
   readonly onDeleted: (suspect: T) => void
   readonly onOutage: (count: number) => void
+  readonly onHeld: (suspect: T) => void
 }
 
 export class DeletionGuard<T> {
   readonly #options: DeletionGuardOptions<T>
   readonly #suspects = new Set<T>()
   /** Those about which no verdict was given yet; a kept route stays a suspect but is judged. */
-  #unjudged = new Set<T>()
+  readonly #unjudged = new Set<T>()
+  readonly #held = new Set<T>()
+  /** Believed, and kept for a while. */
+  readonly #leaving = new Map<T, Timer>()
   #waiting: (() => void)[] = []
+  #root: bigint | undefined
   #timer: Timer | undefined
   #outage = false
   #closed = false
@@ -39,7 +55,7 @@ export class DeletionGuard<T> {
   }
 
   has(suspect: T): boolean {
-    return this.#suspects.has(suspect)
+    return this.#suspects.has(suspect) || this.#leaving.has(suspect)
   }
 
   /** Resolves when those suspected so far were judged once. */
@@ -50,8 +66,18 @@ export class DeletionGuard<T> {
     })
   }
 
+  /** Remembers the root that the routes come from. */
+  async noteRoot(): Promise<void> {
+    try {
+      this.#root ??= await this.#options.root()
+    } catch {
+      // Told again with the next connection.
+    }
+  }
+
   /** Its node is gone; it is still routed. */
   suspect(suspect: T): void {
+    if (this.#leaving.has(suspect)) return
     this.#suspects.add(suspect)
     this.#unjudged.add(suspect)
     this.#schedule(GATHER_MS)
@@ -59,52 +85,82 @@ export class DeletionGuard<T> {
 
   /** Its node is back, or nobody cares any more. */
   clear(suspect: T): void {
+    this.#leaving.get(suspect)?.cancel()
+    this.#leaving.delete(suspect)
+    this.#held.delete(suspect)
     this.#unjudged.delete(suspect)
     if (this.#suspects.delete(suspect) && this.#suspects.size === 0) this.#outage = false
     this.#tellJudged()
   }
 
+  /** Promises of `judged` stay pending for ever. */
   close(): void {
     this.#closed = true
     this.#timer?.cancel()
+    for (const timer of this.#leaving.values()) timer.cancel()
   }
 
   #schedule(delayMs: number): void {
     if (this.#closed) return
     this.#timer ??= this.#options.runtime.timers.after(delayMs, () => {
       this.#timer = undefined
-      void this.#judge()
+      if (this.#options.isGathering()) this.#schedule(GATHER_MS)
+      else void this.#judge()
     })
   }
 
   async #judge(): Promise<void> {
-    const { rootExists } = this.#options
-    let rootIsThere: boolean
+    let root: bigint | undefined
     try {
-      rootIsThere = await rootExists()
+      root = await this.#options.root()
     } catch {
       this.#schedule(RETRY_MS)
       return
     }
-    this.#judgeAll(rootIsThere)
+    if (this.#closed) return
+    this.#judgeAll(root)
     this.#tellJudged()
   }
 
-  #judgeAll(rootIsThere: boolean): void {
-    const { routeCount, onDeleted, onOutage } = this.#options
+  #judgeAll(root: bigint | undefined): void {
+    const { routeCount, isHeld, onOutage, onHeld } = this.#options
     const gone = [...this.#suspects]
-    this.#unjudged = new Set()
-    const isMost = gone.length >= OUTAGE_MIN && gone.length * 2 > routeCount()
-    if (isMost || !rootIsThere) {
-      if (!this.#outage && gone.length > 0) {
-        this.#outage = true
-        onOutage(gone.length)
-      }
-      if (gone.length > 0) this.#schedule(RETRY_MS)
+    this.#unjudged.clear()
+    if (gone.length === 0) return
+    const isMost = gone.length * 2 > routeCount()
+    const isOtherRoot = this.#root !== undefined && root !== this.#root
+    if (root === undefined || (isMost && (isOtherRoot || gone.length >= OUTAGE_MIN))) {
+      if (!this.#outage) onOutage(gone.length)
+      this.#outage = true
+      this.#schedule(RETRY_MS)
       return
     }
     this.#outage = false
-    for (const suspect of gone) if (this.#suspects.delete(suspect)) onDeleted(suspect)
+    this.#root = root
+    for (const suspect of gone) {
+      if (!isHeld(suspect)) this.#believe(suspect)
+      else if (!this.#held.has(suspect)) {
+        this.#held.add(suspect)
+        onHeld(suspect)
+      }
+    }
+    if (this.#suspects.size > 0) this.#schedule(RETRY_MS)
+  }
+
+  #believe(suspect: T): void {
+    const { keepMs, runtime, onDeleted } = this.#options
+    this.#held.delete(suspect)
+    // Whoever was told of an earlier deletion may have cleared this one.
+    if (!this.#suspects.delete(suspect)) return
+    if (keepMs === 0) {
+      onDeleted(suspect)
+      return
+    }
+    const timer = runtime.timers.after(keepMs, () => {
+      this.#leaving.delete(suspect)
+      onDeleted(suspect)
+    })
+    this.#leaving.set(suspect, timer)
   }
 
   #tellJudged(): void {

@@ -14,18 +14,23 @@ import {
 } from '../../cluster/coordinator/coordinator.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import type { DirectoryMetrics } from '../metrics.ts'
-import { MappingReader } from './mapping-reader.ts'
+import { EntryWatches } from './entry-watches.ts'
+import { type MappingNode, MappingReader } from './mapping-reader.ts'
 import type { Entry } from './table-entry.ts'
 
 /** Re-reads after a reconnect or expiry, in flight at once. */
 const REARMS_MAX = 64
 const RETRY_MS = 1000
+/** Of paths; beyond, tables without a node are not watched, only looked at again when old. */
+const LEFTOVER_BYTES_MAX = 4 << 20
 
 export interface EntryReaderEvents {
   readonly onValue: (entry: Entry, data: Buffer, stat: NodeStat) => void
   readonly onAbsent: (entry: Entry) => void
   /** Nobody could tell; it is read again when its answer is in memory, else not. */
   readonly onFailure: (entry: Entry) => void
+  /** Its value is right, but cannot be watched: not to be kept. */
+  readonly onUnwatchable: (entry: Entry) => void
 }
 
 interface Barrier {
@@ -41,12 +46,12 @@ export class EntryReader {
   readonly #metrics: DirectoryMetrics
   readonly #events: EntryReaderEvents
   readonly #reader: MappingReader
+  readonly watches: EntryWatches
   /** Waiting for a read that sets their watch again. */
   readonly #rearm = new Set<Entry>()
   readonly #rearming = new Set<Entry>()
   readonly #unsettled = new Set<Entry>()
   readonly #barriers = new Set<Barrier>()
-  #leftoverWatches = 0
   #closed = false
 
   constructor(
@@ -61,11 +66,12 @@ export class EntryReader {
     this.#metrics = metrics
     this.#events = events
     this.#reader = new MappingReader(coordinator, metrics.zooKeeperReads)
+    this.watches = new EntryWatches((entry, event) => this.#onWatch(entry, event))
   }
 
-  /** Watches set in ZooKeeper for entries that were evicted since; the client cannot take them back. */
-  get leftoverWatches(): number {
-    return this.#leftoverWatches
+  /** Not every entry was read again since its session was lost. */
+  get isRearming(): boolean {
+    return this.#rearm.size > 0 || this.#rearming.size > 0
   }
 
   /** Starts a read with a watch, or remembers to. */
@@ -90,7 +96,7 @@ export class EntryReader {
   /** The entry left the memory. */
   forget(entry: Entry): void {
     entry.evicted = true
-    if (entry.armed) this.#leftoverWatches++
+    this.watches.abandon(entry)
     this.#rearm.delete(entry)
     this.#settle(entry, Infinity)
   }
@@ -120,14 +126,8 @@ export class EntryReader {
     entry.armed = false
     const number = ++entry.reading
     try {
-      const node = await this.#reader.read(entry.path, (event) => {
-        if (entry.evicted) this.#leftoverWatches--
-        else if (entry.reading === number) this.#onWatch(entry, event)
-      })
-      entry.armed = true
-      this.#metrics.tableRead(entry.table, node !== undefined)
-      if (node === undefined) this.#events.onAbsent(entry)
-      else this.#events.onValue(entry, node.data, node.stat)
+      const isWatched = await this.#readAndWatch(entry)
+      if (!isWatched && !entry.evicted) this.#events.onUnwatchable(entry)
       if (!entry.again) this.#unsettled.delete(entry)
       this.#settle(entry, number)
     } catch (error) {
@@ -135,10 +135,49 @@ export class EntryReader {
     } finally {
       entry.isReading = false
       this.#rearming.delete(entry)
-      if (entry.evicted && entry.armed) this.#leftoverWatches++
       if (entry.again) this.read(entry)
       this.#pumpRearm()
     }
+  }
+
+  /** Resolves to false when the value will be stale without our knowing. */
+  async #readAndWatch(entry: Entry): Promise<boolean> {
+    const taken = this.watches.takeOver(entry)
+    if (taken !== undefined) {
+      try {
+        this.#tell(entry, await this.#reader.read(entry.path))
+      } finally {
+        entry.armed = !taken.hasFired
+      }
+      return true
+    }
+    const watch = this.watches.next(entry)
+    const value = (event: WatchEvent): void => this.watches.fire(watch, event)
+    const mayWatchAbsence = this.watches.leftoverBytes <= LEFTOVER_BYTES_MAX
+    let node: MappingNode | undefined
+    try {
+      node = await this.#reader.read(
+        entry.path,
+        mayWatchAbsence ? { value, creation: value } : { value },
+      )
+    } catch (error) {
+      if (!(error instanceof CoordinatorError) || error.code !== 'too-large') throw error
+      this.#log.error('no room for a further watch', { table: entry.table })
+      this.#tell(entry, await this.#reader.read(entry.path))
+      return entry.truth === 'missing'
+    }
+    if (node !== undefined || mayWatchAbsence) {
+      this.watches.keep(watch)
+      entry.armed = !watch.hasFired
+    }
+    this.#tell(entry, node)
+    return true
+  }
+
+  #tell(entry: Entry, node: MappingNode | undefined): void {
+    this.#metrics.tableRead(entry.table, node !== undefined)
+    if (node === undefined) this.#events.onAbsent(entry)
+    else this.#events.onValue(entry, node.data, node.stat)
   }
 
   #onWatch(entry: Entry, event: WatchEvent): void {

@@ -17,6 +17,12 @@ export interface MappingNode {
   readonly stat: NodeStat
 }
 
+/** Called when the node changes or goes, and when it is made. */
+export interface NodeWatches {
+  readonly value?: Watch
+  readonly creation?: Watch
+}
+
 export class MappingReader {
   readonly #coordinator: Coordinator
   readonly #counter: MetricCounter
@@ -29,17 +35,17 @@ export class MappingReader {
   }
 
   /**
-   * The node with a watch on its value, or undefined with a watch on its creation. Rejects with a
-   * `CoordinatorError`; a watch may have been set all the same.
+   * The node with a watch on its value, or undefined with a watch on its creation, as far as watches
+   * are given. Rejects with a `CoordinatorError`; a watch may have been set all the same.
    */
-  async read(path: string, watch: Watch): Promise<MappingNode | undefined> {
+  async read(path: string, watches: NodeWatches = {}): Promise<MappingNode | undefined> {
     if (this.#reads >= READS_MAX)
       await new Promise<void>((resolve) => {
         this.#queued.push(resolve)
       })
     this.#reads++
     try {
-      return await this.#fetch(path, watch)
+      return await this.#fetch(path, watches)
     } finally {
       this.#reads--
       this.#queued.shift()?.()
@@ -51,16 +57,17 @@ export class MappingReader {
     for (const go of this.#queued.splice(0)) go()
   }
 
-  async #fetch(path: string, watch: Watch): Promise<MappingNode | undefined> {
+  async #fetch(path: string, { value, creation }: NodeWatches): Promise<MappingNode | undefined> {
     for (;;) {
       this.#counter.add()
       try {
-        return await this.#coordinator.get(path, watch)
+        return await this.#coordinator.get(path, value)
       } catch (error) {
         if (!(error instanceof CoordinatorError) || error.code !== 'no-node') throw error
       }
+      if (creation === undefined) return undefined
       this.#counter.add()
-      if ((await this.#coordinator.exists(path, watch)) === undefined) return undefined
+      if ((await this.#coordinator.exists(path, creation)) === undefined) return undefined
       // Created in between: read it; the watch just set stands for the same question.
     }
   }

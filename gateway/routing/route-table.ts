@@ -66,10 +66,7 @@ export class RouteTable {
     this.#coordinator = coordinator
     this.#control = control
     this.#options = options
-    const evicted = (table: string, entry: Entry): void => {
-      options.onEvicted(entry)
-      for (const listener of this.#listeners) listener(table, 'forgotten')
-    }
+    const evicted = (_table: string, entry: Entry): void => this.#evict(entry)
     this.#routes = new Lru(options.routesMax, evicted)
     this.#negatives = new Lru(options.negativesMax, evicted)
   }
@@ -135,6 +132,13 @@ export class RouteTable {
     return entry.answer
   }
 
+  /** Its answer holds now, but nobody will tell when it no longer does. */
+  drop(entry: Entry): void {
+    if (this.#routes.peek(entry.table) !== entry) return
+    this.#routes.delete(entry.table)
+    this.#evict(entry)
+  }
+
   /** The connection is silent since then: nothing is confirmed any more. */
   lose(sinceMs: number, isSessionLost: boolean): void {
     if (isSessionLost) this.#isSessionLost = true
@@ -188,6 +192,11 @@ export class RouteTable {
     this.#closed = true
     this.#ageTimer?.cancel()
     this.#listeners.clear()
+  }
+
+  #evict(entry: Entry): void {
+    this.#options.onEvicted(entry)
+    for (const listener of this.#listeners) listener(entry.table, 'forgotten')
   }
 
   *#all(): Generator<Entry> {

@@ -14,6 +14,7 @@ import { AccessProbe } from './access-probe.ts'
 import { ControlTree } from './control-tree.ts'
 import { DeletionGuard } from './deletion-guard.ts'
 import { EntryReader } from './entry-reader.ts'
+import type { EntryWatches } from './entry-watches.ts'
 import { isTableName, type Mapping, parseMapping } from './mapping.ts'
 import { canonicalMetas } from './mapping.ts'
 import type { DirectoryMetrics } from '../metrics.ts'
@@ -43,6 +44,8 @@ export interface DirectoryOptions {
   /** A first lookup that ZooKeeper leaves unanswered is given up after this. */
   readonly lookupTimeoutMs: number
   readonly reconcileIntervalMs: number
+  /** A deleted mapping is used on for this time. */
+  readonly keepOnDeleteMs: number
   /** How long routes may be used that nobody can confirm, unless a table or group says otherwise. */
   readonly stale: StalePolicy
 }
@@ -105,6 +108,7 @@ export class TableDirectory implements SharedRoutes {
       onValue: (entry, data, stat) => this.#onValue(entry, data, stat),
       onAbsent: (entry) => this.#onAbsent(entry),
       onFailure: (entry) => this.#onFailure(entry),
+      onUnwatchable: (entry) => this.#table.drop(entry),
     })
     this.#verification = new Verification(runtime, coordinator, metrics, {
       intervalMs: options.reconcileIntervalMs,
@@ -115,12 +119,17 @@ export class TableDirectory implements SharedRoutes {
     this.#deletions = new DeletionGuard({
       runtime,
       routeCount: () => this.#table.routeCount,
-      rootExists: async () => (await coordinator.exists(options.root)) !== undefined,
+      root: async () => (await coordinator.exists(options.root))?.createdZxid,
+      isGathering: () => this.#reader.isRearming,
+      isHeld: ({ answer }) => answer?.kind === 'route' && answer.route.plan !== undefined,
+      keepMs: options.keepOnDeleteMs,
       onDeleted: (entry) => this.#onDeleted(entry),
       onOutage: (tables) => this.#log.error('mappings vanished, routes kept', { tables }),
+      onHeld: ({ table }) => this.#log.error('mapping deleted during a switch, kept', { table }),
     })
     this.#sessionEpoch = coordinator.sessionEpoch()
     if (coordinator.state() !== 'connected') this.#staleSinceMs = runtime.clock.monotonicMs()
+    else void this.#deletions.noteRoot()
     this.#stopListening = coordinator.onState(() => this.#onState())
   }
 
@@ -136,9 +145,9 @@ export class TableDirectory implements SharedRoutes {
     return this.#table.negativeCount
   }
 
-  /** Watches set in ZooKeeper for entries that were evicted since; the client cannot take them back. */
-  get leftoverWatches(): number {
-    return this.#reader.leftoverWatches
+  /** The watches on mapping nodes, those included whose tables are no longer in memory. */
+  get watches(): Pick<EntryWatches, 'count' | 'leftoverCount' | 'pathBytes'> {
+    return this.#reader.watches
   }
 
   /** Redirects in force, by the cluster that they lead away from. */
@@ -359,6 +368,7 @@ export class TableDirectory implements SharedRoutes {
       this.#table.lose(sinceMs, state === 'expired')
       return
     }
+    void this.#deletions.noteRoot()
     const isNewSession = this.#coordinator.sessionEpoch() !== this.#sessionEpoch
     this.#sessionEpoch = this.#coordinator.sessionEpoch()
     const entries = this.#table.newestFirst()

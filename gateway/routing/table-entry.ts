@@ -54,9 +54,9 @@ export interface Entry {
   /** A staleness policy other than `serve` holds. */
   isBounded: boolean
   modifiedZxid: bigint
-  /** The read whose watch counts; events of older ones are ignored. */
+  /** Counts the reads. */
   reading: number
-  /** A watch of read `reading` is set and has not fired. */
+  /** A watch is set and has not fired. */
   armed: boolean
   isReading: boolean
   /** Something happened while a read was in flight: read once more. */

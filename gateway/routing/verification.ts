@@ -17,12 +17,19 @@ export interface VerificationOptions {
   readonly read: (entry: Entry) => void
 }
 
+/** At most a thousand a second. */
+const STEP = 16
+const PAUSE_MS = 16
+const START_MS_MAX = 500
+
 export class Verification {
   readonly #runtime: Runtime
   readonly #coordinator: Coordinator
   readonly #metrics: DirectoryMetrics
   readonly #options: VerificationOptions
   #timer: Timer | undefined
+  #pauseTimer: Timer | undefined
+  #run = 0
   #closed = false
 
   constructor(
@@ -41,16 +48,31 @@ export class Verification {
   close(): void {
     this.#closed = true
     this.#timer?.cancel()
+    this.#pauseTimer?.cancel()
   }
 
-  /** One after the other, until the connection or the session is lost. */
+  /**
+   * One after the other, at a bounded rate with jitter so that a fleet does not look all at once,
+   * until the connection or the session is lost, or another run begins.
+   */
   async confirmAll(): Promise<void> {
+    const run = ++this.#run
     const sessionEpoch = this.#coordinator.sessionEpoch()
+    await this.#pause(START_MS_MAX * this.#runtime.random.float())
+    let count = 0
     for (const entry of this.#options.entries()) {
-      if (this.#closed || sessionEpoch !== this.#coordinator.sessionEpoch()) return
+      if (this.#closed || run !== this.#run) return
+      if (sessionEpoch !== this.#coordinator.sessionEpoch()) return
       if (this.#coordinator.state() !== 'connected') return
       await this.confirm(entry)
+      if (++count % STEP === 0) await this.#pause(PAUSE_MS * (0.5 + this.#runtime.random.float()))
     }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#pauseTimer = this.#runtime.timers.after(delayMs, resolve)
+    })
   }
 
   /** Compares an entry with its node; reads it with a watch when they differ. */

@@ -199,9 +199,9 @@ void t.test('R-12: the tables in memory are bounded', async (t) => {
   for (const table of ['a', 'b', 'c', 'd', 'e', 'x', 'y', 'z']) await clusterOf(table)
   t.equal(world.gateway.directory.routeCount, 3)
   t.equal(world.gateway.directory.negativeCount, 2)
-  t.equal(world.gateway.directory.leftoverWatches, 3)
+  t.equal(world.gateway.directory.watches.leftoverCount, 3)
   await world.map('a', [two.address])
-  await until(() => world.gateway.directory.leftoverWatches === 2)
+  await until(() => world.gateway.directory.watches.leftoverCount === 2)
   t.equal(await clusterOf('a'), 2, 'read again when asked for again')
 })
 

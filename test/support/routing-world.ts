@@ -68,6 +68,7 @@ export class RoutingWorld {
       negativeTtlMs: 60_000,
       lookupTimeoutMs: 900,
       reconcileIntervalMs: 300_000,
+      keepOnDeleteMs: 0,
       ...options,
     })
     return { runtime, coordinator, directory, metrics }
@@ -96,6 +97,25 @@ export class RoutingWorld {
 
   async lookup(directory: TableDirectory, table: string): Promise<Lookup> {
     return this.settle(new Promise<Lookup>((tell) => directory.load(table, 60_000, tell)))
+  }
+
+  async lookups(directory: TableDirectory, tables: readonly string[]): Promise<readonly Lookup[]> {
+    return this.settle(
+      Promise.all(
+        tables.map((table) => new Promise<Lookup>((tell) => directory.load(table, 60_000, tell))),
+      ),
+    )
+  }
+
+  /** Creates mappings, under the root that is there. */
+  async mapAll(tables: readonly string[], cluster: string): Promise<void> {
+    const data = Buffer.from(JSON.stringify(mappingTo(cluster)))
+    const creates = tables.map((table) => ({
+      type: 'create' as const,
+      path: `${root}/${table}`,
+      data,
+    }))
+    await this.settle(this.editor.multi(creates))
   }
 
   /** Creates or replaces a node, with its parents. */

@@ -84,10 +84,9 @@ async function start() {
 void t.test('DR-31: a change is published as applied within 200 ms, by each gateway', async (t) => {
   const { routing, join, change, untilPublished } = await start()
   const tables = Array.from({ length: 100 }, (_, index) => `t${index}`)
-  for (const table of tables) await routing.map(table, 'c1')
+  await routing.mapAll(tables, 'c1')
   const members = [join('one'), join('two')]
-  for (const { directory } of members)
-    for (const table of tables) await routing.lookup(directory, table)
+  for (const { directory } of members) await routing.lookups(directory, tables)
   for (const member of members) await untilPublished(member, (node) => node?.appliedEpoch === 0)
   t.match(await members[0]?.published(), {
     id: /^one-1-[0-9a-f]{6}$/,

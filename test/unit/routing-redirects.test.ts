@@ -120,9 +120,9 @@ void t.test('DR-30: one write moves the tables of the plan, all at once, and bac
   const { directory } = routing.directory('gateway')
   await routing.make(`${controlRoot}/clusters/two`, TARGET)
   const inPlan = Array.from({ length: 300 }, (_, index) => `t${index}`)
-  for (const table of [...inPlan, 'other']) await routing.map(table, 'one')
+  await routing.mapAll([...inPlan, 'other'], 'one')
   await routing.map('elsewhere', 'three')
-  for (const table of [...inPlan, 'other', 'elsewhere']) await routing.lookup(directory, table)
+  await routing.lookups(directory, [...inPlan, 'other', 'elsewhere'])
   const { epoch } = directory
   const seen = new Set<string>()
   directory.onChange(() => {
