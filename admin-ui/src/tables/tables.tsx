@@ -2,6 +2,8 @@
 import { useCallback, useMemo, useRef, useState } from 'react'
 import { useLocation, useSearchParams } from 'wouter'
 import { useSession } from '../api/session.tsx'
+import { ImportDialog } from '../changes/import-dialog.tsx'
+import { pathOf } from '../api/http.ts'
 import { FreshnessMark } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
@@ -9,6 +11,7 @@ import { Menu, MenuItem } from '../design/menu.tsx'
 import { Page } from '../design/page.tsx'
 import { Empty, Loaded } from '../design/state.tsx'
 import { useText } from '../text/text.tsx'
+import { BulkBar } from './bulk-bar.tsx'
 import { EditDialog } from './edit-dialog.tsx'
 import { FilterBar } from './filter-bar.tsx'
 import { type TableFilters, tokenNames } from './filter-tokens.ts'
@@ -60,6 +63,7 @@ function useAddress() {
     sort: params.get('sort') ?? 'name',
     shown: columnKeys.filter((key) => (shown ?? shownAtFirst).includes(key)),
     isMaking: params.has('new'),
+    isImporting: params.has('import'),
     set,
   }
 }
@@ -68,7 +72,7 @@ export function Tables() {
   const { t, number } = useText()
   const { may } = useSession()
   const [, go] = useLocation()
-  const { filters, sort, shown, isMaking, set } = useAddress()
+  const { filters, sort, shown, isMaking, isImporting, set } = useAddress()
   const { list, flashing, news, showNews } = useTableList(filters, sort)
   const [selection, setSelection] = useState<Selection>(nothingSelected)
   const anchor = useRef<string>(undefined)
@@ -78,6 +82,7 @@ export function Tables() {
   const asOf = pages?.[0]?.asOf
   const names = tables.map(({ name }) => name)
   const isFiltered = Object.keys(filters).length > 0
+  const mayNot = may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })
   const onFilters = useCallback(
     (next: TableFilters) => {
       setSelection(nothingSelected)
@@ -114,18 +119,29 @@ export function Tables() {
         </>
       }
       actions={
-        <Button
-          look="primary"
-          icon="plus"
-          reason={may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })}
-          onClick={() => set({ new: 'yes' })}
-        >
-          {t('tables.new')}
-        </Button>
+        <>
+          <ExportMenu filters={filters} />
+          <Button icon="upload" reason={mayNot} onClick={() => set({ import: 'yes' })}>
+            {t('import.open')}
+          </Button>
+          <Button look="primary" icon="plus" reason={mayNot} onClick={() => set({ new: 'yes' })}>
+            {t('tables.new')}
+          </Button>
+        </>
       }
     >
       <div className={styles.tools}>
-        <FilterBar filters={filters} onChange={onFilters} />
+        {selectedCount(selection) > 0 ? (
+          <BulkBar
+            selection={selection}
+            filters={filters}
+            total={total}
+            onSelectAll={() => setSelection({ kind: 'all', total })}
+            onClear={() => setSelection(nothingSelected)}
+          />
+        ) : (
+          <FilterBar filters={filters} onChange={onFilters} />
+        )}
         {news > 0 && (
           <Button icon="refresh" onClick={showNews}>
             {t('tables.news', { count: news })}
@@ -168,12 +184,30 @@ export function Tables() {
         </Loaded>
       </Card>
       {isMaking && <EditDialog onClose={() => set({ new: undefined })} />}
+      {isImporting && <ImportDialog onClose={() => set({ import: undefined })} />}
     </Page>
   )
 }
 
 function withToggled(shown: readonly ColumnKey[], key: ColumnKey): readonly ColumnKey[] {
   return columnKeys.filter((other) => (other === key) !== shown.includes(other))
+}
+
+/** Of what the filter shows, or of everything. */
+function ExportMenu({ filters }: { readonly filters: TableFilters }) {
+  const { t } = useText()
+  return (
+    <Menu trigger={<Button icon="download">{t('audit.export')}</Button>}>
+      {(['json', 'csv'] as const).map((format) => (
+        <MenuItem
+          key={format}
+          onSelect={() => location.assign(pathOf('/tables:export', { ...filters, format }))}
+        >
+          {format.toUpperCase()}
+        </MenuItem>
+      ))}
+    </Menu>
+  )
 }
 
 function NoTables(props: { readonly isFiltered: boolean; readonly onClear: () => void }) {
