@@ -98,6 +98,8 @@ export async function startFakeMeta(
   answer: (request: RequestFrame) => FakeAnswer,
   port = 0,
   host = '127.0.0.1',
+  /** Connections that the kernel takes for a server that does not accept. */
+  backlog = 511,
 ): Promise<FakeMeta> {
   const connections = new Set<Socket>()
   const server: Server = createServer((socket) => {
@@ -108,7 +110,7 @@ export async function startFakeMeta(
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, resolve)
+    server.listen(port, host, backlog, resolve)
   })
   const bound = server.address() as AddressInfo
   const meta: FakeMeta = {

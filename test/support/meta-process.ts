@@ -14,9 +14,9 @@ export interface MetaProcess {
 
 const program = new URL('./fake-meta-program.js', import.meta.url).pathname
 
-/** Answers ERR_OK with that app id. */
-export async function startMetaProcess(appId: number, port = 0): Promise<MetaProcess> {
-  const child = spawn(process.execPath, [program, String(appId), String(port)], {
+/** Answers ERR_OK with that app id. Frozen, its kernel takes some `backlog` connections more. */
+export async function startMetaProcess(appId: number, backlog = 511): Promise<MetaProcess> {
+  const child = spawn(process.execPath, [program, String(appId), '0', String(backlog)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const gone = once(child, 'exit')
