@@ -328,10 +328,10 @@ void t.test('leaders that change, are elected and die under load: no query fails
   leader = 0
   const { world } = await start(t, metas)
   const errors = new Map<string, number>()
-  let isOver = false
+  const run = { isOver: false }
   const load = Array.from({ length: 16 }, async () => {
     const client = await world.client()
-    while (!isOver) {
+    while (!run.isOver) {
       const error = errorOf(await client.query('temp'))
       errors.set(error, (errors.get(error) ?? 0) + 1)
     }
@@ -359,7 +359,7 @@ void t.test('leaders that change, are elected and die under load: no query fails
       metas[index] = back
     }
   }
-  isOver = true
+  run.isOver = true
   await Promise.all(load)
   t.same([...errors.keys()], ['ERR_OK'], JSON.stringify([...errors]))
   t.ok(groupOf(world).connectionCount <= 6)
