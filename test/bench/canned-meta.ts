@@ -5,9 +5,9 @@
  * what stands in front of it, gateway or haproxy, is the bottleneck and not it; a real meta server
  * computes 46 000 answers per CPU-second, which would starve both. It understands v0 headers only.
  *
- *   node canned-meta.js PARTITIONS[,PARTITIONS…]
+ *   node canned-meta.js PARTITIONS[@PORT][,PARTITIONS[@PORT]…]
  *
- * prints its ports in that order, separated by commas.
+ * prints its ports in that order, separated by commas; without PORT it is any that is free.
  */
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, type Server, type Socket, createServer } from 'node:net'
@@ -115,7 +115,8 @@ class Connection {
   }
 }
 
-async function serve(partitionCount: number): Promise<number> {
+async function serve(word: string): Promise<number> {
+  const [partitionCount = 8, wantedPort = 0] = word.split('@').map(Number)
   const answer = answerOf(partitionCount)
   const server: Server = createServer({ noDelay: true }, (socket) => {
     const connection = new Connection(socket, answers)
@@ -123,10 +124,9 @@ async function serve(partitionCount: number): Promise<number> {
     socket.on('error', () => undefined)
   })
   const answers = new Answers(answer)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(wantedPort, '127.0.0.1', resolve))
   return (server.address() as AddressInfo).port
 }
 
-const sizes = (process.argv[2] ?? '8').split(',').map(Number)
-const ports = await Promise.all(sizes.map(serve))
+const ports = await Promise.all((process.argv[2] ?? '8').split(',').map(serve))
 process.stdout.write(`${ports.join(',')}\n`)

@@ -78,11 +78,9 @@ export class GatewayStand {
     await this.#editor.set(`${root}/${table}`, mapping(metas))
   }
 
-  /** The canned meta server, with a port for each number of partitions. */
-  async startMetas(
-    partitions: readonly number[],
-  ): Promise<{ child: ChildProcess; ports: number[] }> {
-    const program = new JobProgram<never, never>(['canned-meta', partitions.join()])
+  /** The canned meta server: a port for each of `PARTITIONS` or `PARTITIONS@PORT`. */
+  async startMetas(words: readonly string[]): Promise<{ child: ChildProcess; ports: number[] }> {
+    const program = new JobProgram<never, never>(['canned-meta', words.join()])
     this.#programs.push(program.child)
     const ports = (await program.line()).split(',').map(Number)
     return { child: program.child, ports }
@@ -106,6 +104,14 @@ export class GatewayStand {
     }
     const words = Object.entries(options).flatMap(([key, value]) => [`--${key}`, value])
     return this.#start(name, port, process.execPath, [...nodeFlags, metaproxy, 'gateway', ...words])
+  }
+
+  /** Connections that say nothing, in a process of their own; open when this resolves. */
+  async startIdleClients(port: number, count: number): Promise<ChildProcess> {
+    const program = new JobProgram<never, never>(['idle-clients', String(port), String(count)])
+    this.#programs.push(program.child)
+    await program.line()
+    return program.child
   }
 
   /** haproxy in TCP mode with one thread: what forwarding costs without understanding anything. */

@@ -7,66 +7,205 @@
  * haproxy moves 20 KB with each call and the gateway's work per query shows.
  *
  * The meta server behind both is `canned-meta.ts`, recorded bytes of a real server: our own computes
- * 46 000 answers per CPU-second, and both would only wait for it.
+ * 46 000 answers per CPU-second, and both would only wait for it. ZooKeeper is a real one.
  *
- * `--quick`: a part of it, below a minute. `--only TEXT`: cases whose name contains TEXT.
+ * `--quick`: a part of it, below a minute. `--only TEXT`: parts and cases whose name contains TEXT.
  * `--rounds N`, `--seconds N`: of each case.
  */
+import { measureCold } from './gateway-cold.ts'
 import { type HotCase, type Rounds, measureHot } from './gateway-hot.ts'
+import { measureIdle } from './gateway-idle.ts'
+import { measureReactions } from './gateway-reaction.ts'
 import { GatewayStand, type Measured, whyNoStand } from './gateway-stand.ts'
 import { type BenchRow, report } from './measure.ts'
 
 const quick = process.argv.includes('--quick')
 const only = optionOf('--only') ?? ''
+const partNames = ['hot', 'cold', 'idle', 'reaction'] as const
+const onlyPart = partNames.find((name) => name === only)
 const rounds: Rounds = {
   rounds: Number(optionOf('--rounds') ?? (quick ? 3 : 7)),
-  seconds: Number(optionOf('--seconds') ?? 0.7),
+  seconds: Number(optionOf('--seconds') ?? (quick ? 0.5 : 0.7)),
 }
+/** Until the code is compiled as well as it will be, on a machine that may be busy. */
+const WARM_QUERIES = quick ? 100_000 : 600_000
+const WARM_MS_MAX = quick ? 2500 : 15_000
 
 function optionOf(name: string): string | undefined {
   const at = process.argv.indexOf(name)
   return at < 0 ? undefined : process.argv[at + 1]
 }
 
-/** Names of one length, so that a slice of many queries is cheap to find for the load. */
 function names(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}_${String(index).padStart(5, '0')}`)
 }
 
+const hot8 = names('hot8', 1000)
+const hot16 = hot8.slice(0, 16)
+const hot64 = names('hot64', 16)
+const hot4096 = names('hot4096', 4)
+const unknown = names('unknown', 16)
+
 interface Actors {
+  /** By the number of partitions in the answer. */
   readonly direct: Measured
-  readonly haproxy: Measured
-  readonly haproxy64: Measured
+  readonly haproxy: Readonly<Record<8 | 64 | 4096, Measured>>
   readonly forwarding: Measured
   readonly coalescing: Measured
+  readonly twoWorkers: Measured
 }
 
-function hotCases({ direct, haproxy, forwarding, coalescing }: Actors): HotCase[] {
-  const hot16 = names('hot8', 16)
+/** The cases with a goal; all that a quick run measures. */
+function goalCases({ direct, haproxy, forwarding, coalescing }: Actors): HotCase[] {
   return [
     {
-      name: '64 connections, 1 in flight',
+      name: '16 tables, 64 connections, 1 in flight',
       load: { connections: 64, pipeline: 1, tables: hot16 },
-      targets: [haproxy, forwarding, coalescing, direct],
+      targets: [haproxy[8], forwarding, coalescing, direct],
       goals: { forwarding: 1.1, coalescing: 1.5 },
       p99: ['forwarding', 'coalescing'],
     },
     {
-      name: '64 connections, 16 in flight',
+      name: '16 tables, 64 connections, 16 in flight',
       load: { connections: 64, pipeline: 16, tables: hot16 },
-      targets: [haproxy, forwarding, coalescing, direct],
+      targets: [haproxy[8], forwarding, coalescing, direct],
       goals: { forwarding: 0.75, coalescing: 1.2 },
+      p99: ['coalescing'],
+    },
+    {
+      name: '1 000 tables, 64 connections, 1 in flight',
+      load: { connections: 64, pipeline: 1, tables: hot8 },
+      targets: [haproxy[8], coalescing],
+      goals: { coalescing: 1.2 },
+    },
+    {
+      name: '64 partitions, 16 tables, 64 connections, 16 in flight',
+      load: { connections: 64, pipeline: 16, tables: hot64 },
+      targets: [haproxy[64], coalescing, forwarding],
+      goals: { coalescing: 2 },
+    },
+    {
+      name: '16 tables, 256 connections, 1 in flight',
+      load: { connections: 256, pipeline: 1, tables: hot16 },
+      targets: [haproxy[8], forwarding, coalescing],
       p99: ['forwarding', 'coalescing'],
     },
   ]
 }
 
-/** Code that runs for the first time is interpreted and compiled: not what is measured. */
+function otherCases({ haproxy, forwarding, coalescing, twoWorkers }: Actors): HotCase[] {
+  const targets = [haproxy[8], forwarding, coalescing]
+  const hot1 = hot8.slice(0, 1)
+  return [
+    {
+      name: '1 table, 64 connections, 1 in flight',
+      load: { connections: 64, pipeline: 1, tables: hot1 },
+      targets,
+    },
+    {
+      name: '1 table, 64 connections, 16 in flight',
+      load: { connections: 64, pipeline: 16, tables: hot1 },
+      targets,
+    },
+    {
+      name: '1 000 tables, 64 connections, 16 in flight',
+      load: { connections: 64, pipeline: 16, tables: hot8 },
+      targets,
+    },
+    {
+      name: '16 tables, 1 connection, 1 in flight',
+      load: { connections: 1, pipeline: 1, tables: hot16 },
+      targets,
+    },
+    {
+      name: '16 tables, 8 connections, 1 in flight',
+      load: { connections: 8, pipeline: 1, tables: hot16 },
+      targets,
+    },
+    {
+      name: '16 tables, 256 connections, 16 in flight',
+      load: { connections: 256, pipeline: 16, tables: hot16 },
+      targets,
+    },
+    {
+      name: '4096 partitions, 4 tables, 16 connections, 1 in flight',
+      load: { connections: 16, pipeline: 1, tables: hot4096 },
+      targets: [haproxy[4096], forwarding, coalescing],
+    },
+    {
+      name: 'unknown tables, 64 connections, 1 in flight',
+      load: { connections: 64, pipeline: 1, tables: unknown },
+      targets: [coalescing],
+      answersErrors: true,
+    },
+    {
+      name: 'two workers, 16 tables, 64 connections, 16 in flight',
+      load: { connections: 64, pipeline: 16, tables: hot16 },
+      targets: [haproxy[8], coalescing, twoWorkers],
+    },
+  ]
+}
+
+async function startActors(stand: GatewayStand): Promise<Actors> {
+  const { child, ports } = await stand.startMetas(['8', '64', '4096'])
+  const [port8 = 0, port64 = 0, port4096 = 0] = ports
+  await stand.map(hot8, [`127.0.0.1:${port8}`])
+  await stand.map(hot64, [`127.0.0.1:${port64}`])
+  await stand.map(hot4096, [`127.0.0.1:${port4096}`])
+  const forwarding = await stand.startGateway('forwarding', { coalescing: 'off' })
+  return {
+    direct: { name: 'straight to the meta', port: port8, child },
+    haproxy: {
+      8: await stand.startHaproxy('haproxy', port8),
+      64: await stand.startHaproxy('haproxy', port64),
+      4096: await stand.startHaproxy('haproxy', port4096),
+    },
+    forwarding,
+    coalescing: await stand.startGateway('coalescing', {}),
+    // Without a goal, and processes of their own: not in a quick run.
+    twoWorkers: quick ? forwarding : await stand.startGateway('two workers', { workers: '2' }),
+  }
+}
+
 async function warmUp(stand: GatewayStand, targets: readonly Measured[]): Promise<void> {
-  const tables = names('hot8', 16)
-  for (const pipeline of [1, 16])
-    for (const { port } of targets)
-      await stand.load.run({ port, connections: 64, pipeline, seconds: quick ? 1 : 3, tables })
+  for (const pipeline of [16, 1])
+    for (const { port } of targets) {
+      const giveUpAtMs = performance.now() + WARM_MS_MAX
+      const job = { port, connections: 64, pipeline, seconds: 0.5, tables: hot16 }
+      // One in flight differs in little: a tenth will do.
+      const wanted = pipeline === 1 ? WARM_QUERIES / 10 : WARM_QUERIES
+      for (let done = 0; done < wanted && performance.now() < giveUpAtMs;)
+        done += (await stand.load.run(job)).queries
+    }
+}
+
+async function hotRows(stand: GatewayStand): Promise<BenchRow[]> {
+  const actors = await startActors(stand)
+  const cases = [...goalCases(actors), ...(quick ? [] : otherCases(actors))]
+  const wanted = cases.filter(({ name }) => onlyPart !== undefined || name.includes(only))
+  if (wanted.length === 0) return []
+  const { direct, forwarding, coalescing, twoWorkers } = actors
+  await warmUp(stand, [direct, forwarding, coalescing, ...(quick ? [] : [twoWorkers])])
+  const rows: BenchRow[] = []
+  for (const hot of wanted) rows.push(...(await measureHot(stand, hot, rounds)))
+  return rows
+}
+
+async function coldRows(stand: GatewayStand): Promise<BenchRow[]> {
+  const tables = names('cold', quick ? 2000 : 10_000)
+  const warmTables = names('warm', 500)
+  const { ports } = await stand.startMetas(['8'])
+  await stand.map([...tables, ...warmTables], [`127.0.0.1:${ports[0]}`])
+  return measureCold(stand, tables, warmTables)
+}
+
+const parts: Readonly<
+  Record<(typeof partNames)[number], (stand: GatewayStand) => Promise<BenchRow[]>>
+> = {
+  hot: hotRows,
+  cold: coldRows,
+  idle: (stand) => measureIdle(stand, quick ? 2000 : 10_000),
+  reaction: (stand) => measureReactions(stand, quick ? 10 : 50),
 }
 
 async function main(): Promise<number> {
@@ -75,26 +214,19 @@ async function main(): Promise<number> {
     process.stderr.write(`${missing}\n`)
     return 1
   }
-  const stand = await GatewayStand.start()
-  try {
-    const rows: BenchRow[] = []
-    const { child, ports } = await stand.startMetas([8, 64, 4096])
-    const [port8 = 0, port64 = 0] = ports
-    await stand.map(names('hot8', 1000), [`127.0.0.1:${port8}`])
-    const actors: Actors = {
-      direct: { name: 'straight to the meta', port: port8, child },
-      haproxy: await stand.startHaproxy('haproxy', port8),
-      haproxy64: await stand.startHaproxy('haproxy', port64),
-      forwarding: await stand.startGateway('forwarding', { coalescing: 'off' }),
-      coalescing: await stand.startGateway('coalescing', { coalescing: 'on' }),
+  const rows: BenchRow[] = []
+  const wanted =
+    onlyPart === undefined ? (only === '' ? partNames : (['hot'] as const)) : [onlyPart]
+  for (const part of wanted) {
+    // Each on a stand of its own, so that nothing else runs beside what is measured.
+    const stand = await GatewayStand.start()
+    try {
+      rows.push(...(await parts[part](stand)))
+    } finally {
+      await stand.close()
     }
-    await warmUp(stand, [actors.forwarding, actors.coalescing, actors.direct])
-    for (const hot of hotCases(actors))
-      if (hot.name.includes(only)) rows.push(...(await measureHot(stand, hot, rounds)))
-    return report('gateway', rows)
-  } finally {
-    await stand.close()
   }
+  return report('gateway', rows)
 }
 
 process.exitCode = await main()

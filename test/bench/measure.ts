@@ -46,9 +46,9 @@ export function cpuSeconds(roots: readonly number[]): number {
   return [...pids].reduce((sum, pid) => sum + (statOf(pid)?.cpuSeconds ?? 0), 0)
 }
 
-/** Resident memory in MB of the processes with their descendants; shared pages count in each. */
-export function residentMb(roots: readonly number[]): number {
-  const pids = new Set(roots.flatMap(processTree))
+/** Resident memory in MB of the processes, with their descendants; shared pages count in each. */
+export function residentMb(roots: readonly number[], withDescendants = true): number {
+  const pids = new Set(withDescendants ? roots.flatMap(processTree) : roots)
   let pages = 0
   for (const pid of pids)
     try {

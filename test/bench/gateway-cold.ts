@@ -1,0 +1,48 @@
+/**
+ * Tables that the gateway does not know yet: each query costs a read with a watch in the real
+ * ZooKeeper. What the ZooKeeper client costs is taken as the difference between the CPU of the pass
+ * in which every table is cold and that of the same queries once more, when all are known.
+ */
+import type { GatewayStand } from './gateway-stand.ts'
+import { type BenchRow, cpuSeconds } from './measure.ts'
+
+const GOAL_PER_CPU_SECOND = 2500
+const GOAL_P99_MS = 25
+const connections = 64
+
+/** `tables` are mapped; `warmUp` too, and used to have the code compiled. */
+export async function measureCold(
+  stand: GatewayStand,
+  tables: readonly string[],
+  warmUp: readonly string[],
+): Promise<BenchRow[]> {
+  const { port, child } = await stand.startGateway('cold', { 'routing.cache': '20000' })
+  const pids = [child.pid ?? 0]
+  const pass = async (asked: readonly string[]): Promise<{ cpu: number; p99Ms: number }> => {
+    const before = cpuSeconds(pids)
+    const job = { port, connections, pipeline: 1, seconds: 0, tables: asked, once: true }
+    const { errors, p99Ms } = await stand.load.run(job)
+    if (errors > 0) throw new Error(`${errors} errors among ${asked.length} cold tables`)
+    return { cpu: cpuSeconds(pids) - before, p99Ms }
+  }
+  for (let time = 0; time < 3; time++) await pass(warmUp)
+  const cold = await pass(tables)
+  const known = await pass(tables)
+  const name = `${tables.length} cold tables, ${connections} connections`
+  return [
+    {
+      name: `${name}: ZooKeeper client`,
+      value: tables.length / (cold.cpu - known.cpu),
+      unit: 'tables per CPU-second',
+      goal: GOAL_PER_CPU_SECOND,
+      notes: `${cold.cpu.toFixed(2)} CPU-s cold, ${known.cpu.toFixed(2)} known`,
+    },
+    {
+      name: `${name}: p99`,
+      value: cold.p99Ms,
+      unit: 'ms',
+      goal: GOAL_P99_MS,
+      lowerIsBetter: true,
+    },
+  ]
+}
