@@ -1,7 +1,8 @@
 /** Who is logged in and what they may do; the page below it is shown to them alone. */
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { createContext, type ReactNode, useContext, useMemo } from 'react'
-import type { Right, SessionInfo } from '../../../gateway/admin/api/access.ts'
+import type { SessionInfo } from '../../../gateway/admin/api/access.ts'
+import type { Right } from '../../../gateway/admin/api/roles.ts'
 import { call, read, setCsrfToken } from './http.ts'
 
 export interface Session {
