@@ -3,6 +3,7 @@ import { type ConfigOf, defineConfig } from '../cluster/runtime/config.ts'
 import {
   address,
   choice,
+  decimal,
   duration,
   flag,
   integer,
@@ -326,6 +327,12 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
       about: 'Lines below this level are left out',
       of: ['debug', 'info', 'warn', 'error', 'silent'],
       default: 'info',
+    }),
+    querySample: decimal({
+      about: 'Share of the configuration queries that is logged, from 0 (none) to 1 (all)',
+      default: 0,
+      min: 0,
+      max: 1,
     }),
   }),
   metric: section('Metrics', {

@@ -5,6 +5,7 @@
  */
 import type { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
+import { QueryWatch } from './clients/query-watch.ts'
 import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
 import { servingMetrics } from './metrics.ts'
@@ -43,9 +44,10 @@ export async function startServing(parts: {
   const { limits } = config
   const counted = servingMetrics(metrics)
   const upstreams = new Upstreams(runtime, counted.upstream, config.meta)
+  const watch = new QueryWatch(runtime, config.log.querySample, counted.server.queries)
   const server = new GatewayServer(
     runtime,
-    { routes, upstreams, metrics: counted.server },
+    { routes, upstreams, metrics: counted.server, watch },
     {
       listen: { host: config.rpc.host, port: config.rpc.port, tls: tlsOf(config) },
       limits: {

@@ -2,7 +2,8 @@
  * A log in which one table cannot drown the others (gateway.md O-4): lines that name a table are let
  * through a few times per event, table and time; those left out are counted, and the next line of
  * their kind says how many there were. Bounded: with too many kinds at once the oldest is forgotten.
- * No timer: a count that nothing follows is not told. Audit lines are never left out.
+ * No timer: a count that nothing follows is not told. Lines with a logger of their own, such as audit,
+ * are never left out.
  */
 import type { Clock, Log, LogFields } from './runtime.ts'
 
@@ -63,7 +64,7 @@ function wrap(log: Log, repeats: Repeats, bound: LogFields): Log {
     (write: Log['info']): Log['info'] =>
     (event, fields) => {
       const table = fields?.['table'] ?? bound['table']
-      if (typeof table !== 'string' || bound['logger'] === 'audit') {
+      if (typeof table !== 'string' || bound['logger'] !== undefined) {
         write(event, fields)
         return
       }

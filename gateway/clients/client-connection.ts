@@ -95,6 +95,10 @@ export class ClientConnection implements Asker, Flushable {
     return this.client.source
   }
 
+  get peer(): string {
+    return this.client.peer
+  }
+
   /** Our end of it, as native replies give it. */
   get localAddress(): RpcAddress {
     return nativeSender(this.#socket.localAddress)

@@ -33,6 +33,10 @@ export class NativeAsker implements Asker {
     return this.#connection.source
   }
 
+  get peer(): string {
+    return this.#connection.client.peer
+  }
+
   answerAlone(bytes: Buffer, start: number, end: number, seqidAt: number): void {
     const { localAddress } = this.#connection
     const reply = nativeAnswer(this.#request, localAddress, bytes, start, end, seqidAt)

@@ -23,6 +23,7 @@ import type { Lookup } from '../routing/table-entry.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
 import { KnownQueries, type KnownQuery } from './known-queries.ts'
 import type { QueryScan } from './query-scan.ts'
+import type { QueryWatch } from './query-watch.ts'
 import { type Asker, Round, type RoundEnd, type Waiter } from './round.ts'
 import { type BucketOptions, TokenBuckets } from './token-buckets.ts'
 
@@ -72,6 +73,7 @@ export class QueryDesk implements Flushable {
   readonly #metrics: ServerMetrics
   readonly #options: DeskOptions
   readonly #queries = new KnownQueries()
+  readonly #watch: QueryWatch
   readonly #answers: Readonly<Record<OwnAnswer, Buffer>>
   readonly #roundEnd: RoundEnd
   readonly #unknownTables: TokenBuckets | undefined
@@ -88,6 +90,7 @@ export class QueryDesk implements Flushable {
       readonly routes: Routes
       readonly upstreams: Upstreams
       readonly metrics: ServerMetrics
+      readonly watch: QueryWatch
     },
     options: DeskOptions,
   ) {
@@ -95,6 +98,7 @@ export class QueryDesk implements Flushable {
     this.#routes = parts.routes
     this.#upstreams = parts.upstreams
     this.#metrics = parts.metrics
+    this.#watch = parts.watch
     this.#options = options
     const isGo = options.errorsMode === 'go-compat'
     this.#answers = {
@@ -265,14 +269,16 @@ export class QueryDesk implements Flushable {
   }
 
   #onAnswered(round: Round, nowMs: number): void {
-    round.forEach((waiter) => this.#count(waiter, 'relayed', nowMs))
+    round.forEach((waiter) => this.#count(round.query, waiter, 'relayed', nowMs))
     this.#ended(round, nowMs)
   }
 
-  #count(waiter: Waiter, result: Result, nowMs: number): void {
+  #count(query: KnownQuery, waiter: Waiter, result: Result, nowMs: number): void {
     this.#inFlight--
     waiter.counts[result].add()
-    this.#metrics.durationSeconds[result].observe((nowMs - waiter.askedAtMs) / 1000)
+    const ms = nowMs - waiter.askedAtMs
+    this.#metrics.durationSeconds[result].observe(ms / 1000)
+    if (this.#watch.isActive) this.#watch.seen(query.table, waiter, result, ms)
   }
 
   /** The next round of its query may start. */
@@ -289,7 +295,7 @@ export class QueryDesk implements Flushable {
     const isLate = nowMs >= round.deadlineMs
     round.forEach((waiter) => {
       if (isLate && waiter.deadlineMs - nowMs > SPARE_MS) this.#again(round.query, waiter, nowMs)
-      else this.#tell(waiter, 'unavailable', 'no-meta', nowMs)
+      else this.#tell(round.query, waiter, 'unavailable', 'no-meta', nowMs)
     })
     this.#ended(round, nowMs)
   }
@@ -306,12 +312,18 @@ export class QueryDesk implements Flushable {
 
   #answerOwn(round: Round, result: Result, answer: OwnAnswer): void {
     const nowMs = this.#runtime.clock.monotonicMs()
-    round.forEach((waiter) => this.#tell(waiter, result, answer, nowMs))
+    round.forEach((waiter) => this.#tell(round.query, waiter, result, answer, nowMs))
     this.#ended(round, nowMs)
   }
 
-  #tell(waiter: Waiter, result: Result, answer: OwnAnswer, nowMs: number): void {
-    this.#count(waiter, result, nowMs)
+  #tell(
+    query: KnownQuery,
+    waiter: Waiter,
+    result: Result,
+    answer: OwnAnswer,
+    nowMs: number,
+  ): void {
+    this.#count(query, waiter, result, nowMs)
     waiter.asker.answerShared(this.#answers[answer], OWN_SEQID_AT, waiter.seqid)
   }
 }

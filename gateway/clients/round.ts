@@ -12,6 +12,8 @@ import type { KnownQuery } from './known-queries.ts'
 export interface Asker {
   /** The address that limits go by. */
   readonly source: string
+  /** The client's `ip:port`. */
+  readonly peer: string
   /**
    * The answer is the frame in `bytes` from `start` to `end`, and nobody else's: it may be changed.
    * It is valid until the batch of this turn is written, as is the next one.

@@ -19,6 +19,7 @@ import { NativeAsker } from './native-answer.ts'
 import { OtherRpcs, type OtherRpcsOptions } from './other-rpcs.ts'
 import { type DeskOptions, QueryDesk, answerBudgetMs } from './query-desk.ts'
 import { QueryScan } from './query-scan.ts'
+import type { QueryWatch } from './query-watch.ts'
 import type { Routes } from '../routing/routes.ts'
 import { Slabs } from './turn-answers.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
@@ -40,6 +41,7 @@ export class GatewayServer {
   readonly #options: ServerOptions
   readonly #upstreams: Upstreams
   readonly #metrics: ServerMetrics
+  readonly #watch: QueryWatch
   readonly #desk: QueryDesk
   readonly #connections = new Set<ClientConnection>()
   readonly #admission: Admission
@@ -54,6 +56,7 @@ export class GatewayServer {
       readonly routes: Routes
       readonly upstreams: Upstreams
       readonly metrics: ServerMetrics
+      readonly watch: QueryWatch
     },
     options: ServerOptions,
   ) {
@@ -61,6 +64,7 @@ export class GatewayServer {
     this.#options = options
     this.#upstreams = parts.upstreams
     this.#metrics = parts.metrics
+    this.#watch = parts.watch
     this.#desk = new QueryDesk(runtime, parts, options.queries)
     const shared: ConnectionParts = {
       runtime,
@@ -159,6 +163,7 @@ export class GatewayServer {
       this.#admission.checkTime(nowMs)
       for (const connection of this.#connections) connection.checkTime(nowMs)
       this.#upstreams.closeIdle(nowMs - IDLE_GROUP_MS)
+      this.#watch.expire()
       this.#scheduleCheck()
     })
   }
