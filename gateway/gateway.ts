@@ -12,6 +12,7 @@ import { controlRootOf } from './routing/control-nodes.ts'
 import { parseStalePolicy, SERVE } from './routing/staleness.ts'
 import { TableDirectory } from './routing/table-directory.ts'
 import { type Serving, startServing } from './serving.ts'
+import { type ServedTable, type TableView, tableView } from './table-view.ts'
 
 export interface Gateway extends Serving {
   readonly directory: TableDirectory
@@ -29,6 +30,19 @@ interface DirectoryParts {
   readonly coordinator: Coordinator
   readonly config: GatewayConfig
   readonly metrics: Metrics
+}
+
+/** Looking at a table finds it out, as a query would. */
+const LOOK_MS = 5000
+
+/** The debug view of a table (O-5); `served` asks the processes that serve clients. */
+export async function viewTable(
+  directory: TableDirectory,
+  table: string,
+  served: () => Promise<readonly ServedTable[]>,
+): Promise<TableView> {
+  await new Promise<void>((resolve) => directory.load(table, LOOK_MS, () => resolve()))
+  return tableView(table, directory.describe(table), await served())
 }
 
 /** The directory as the configuration wants it, with its gauges. */

@@ -9,6 +9,7 @@ import { QueryWatch } from './clients/query-watch.ts'
 import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
 import { servingMetrics } from './metrics.ts'
+import type { ServedTable } from './table-view.ts'
 import type { Routes } from './routing/routes.ts'
 import { tlsOf } from './tls-options.ts'
 import { exposeUpstreams } from './upstream/upstream-gauges.ts'
@@ -22,6 +23,8 @@ export interface Serving {
   readonly tlsPort: number | undefined
   readonly server: GatewayServer
   readonly upstreams: Upstreams
+  /** For people: what this process does with a table, under its name. Recording of queries begins. */
+  readonly describeTable: (table: string, process: string) => ServedTable
   /**
    * No further connections; answers what is being worked on and ends the connections, spread over
    * `spreadMs`. The routes belong to the caller. Idempotent.
@@ -105,6 +108,18 @@ export async function startServing(parts: {
     tlsPort: listeners.tls?.port,
     server,
     upstreams,
+    describeTable: (table, process) => {
+      const lookup = routes.find(table)
+      const route = lookup?.kind === 'route' ? lookup.route : undefined
+      const group = route === undefined ? undefined : upstreams.known(route)
+      return {
+        process,
+        answer: lookup?.kind ?? 'unread',
+        ...(route === undefined ? {} : { cluster: route.cluster }),
+        ...(group === undefined ? {} : { metas: group.describe() }),
+        queries: watch.look(table),
+      }
+    },
     close: (spreadMs = 0) => {
       closing ??= closeAll(spreadMs)
       return closing

@@ -13,6 +13,7 @@ import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { HealthPages } from '../health.ts'
+import type { TableView } from '../table-view.ts'
 import { AclPage, AclQuery, AclReport } from './acl-report.ts'
 import { auditRoutes } from './audit-routes.ts'
 import { EventStreams, eventRoutes } from './event-routes.ts'
@@ -43,6 +44,8 @@ export interface AdminParts {
   /** For `GET /config`. */
   readonly effective: readonly EffectiveOption[]
   readonly lookup?: (table: string) => RouteServed | undefined
+  /** For `GET /debug/table/<table>`. */
+  readonly tableView?: (table: string) => Promise<TableView>
 }
 
 const BODY_BYTES_MAX = 256 * 1024
@@ -94,6 +97,13 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   await app.register(async (scope) => {
     scope.addHook('onRequest', async (request) => refuseStrangers(request))
     scope.get('/config', { schema: { hide: true } }, () => ({ options: parts.effective }))
+    const { tableView } = parts
+    if (tableView !== undefined)
+      scope.get<{ Params: { table: string } }>(
+        '/debug/table/:table',
+        { schema: { hide: true } },
+        (request) => tableView(request.params.table),
+      )
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   const { host, port: wanted } = config.http

@@ -92,6 +92,11 @@ export class RouteTable {
     return this.#negatives.get(table)
   }
 
+  /** Counts as no use. */
+  peek(table: string): Entry | undefined {
+    return this.#routes.peek(table) ?? this.#negatives.peek(table)
+  }
+
   /** The answer in force. */
   answer(entry: Entry): Lookup | undefined {
     return entry.isBounded && this.#isSilent(entry) ? UNAVAILABLE : entry.answer

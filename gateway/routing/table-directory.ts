@@ -20,6 +20,7 @@ import { canonicalMetas } from './mapping.ts'
 import type { DirectoryMetrics } from '../metrics.ts'
 import type { Redirect } from './redirects.ts'
 import { MISSING, UNAVAILABLE } from './resolution.ts'
+import { type RouteFacts, routeFacts } from './route-facts.ts'
 import { RouteTable } from './route-table.ts'
 import type { RouteListener, SharedRoutes } from './routes.ts'
 import { parseStalePolicy, type StalePolicy } from './staleness.ts'
@@ -177,6 +178,18 @@ export class TableDirectory implements SharedRoutes {
     return reasons
   }
 
+  /** For people; undefined for a table that is not in memory. Counts as no use. */
+  describe(table: string): RouteFacts | undefined {
+    const entry = this.#table.peek(table) ?? this.#loading.get(table)
+    if (entry === undefined) return undefined
+    return routeFacts(entry, {
+      answer: this.#table.answer(entry),
+      nowMs: this.#runtime.clock.monotonicMs(),
+      zookeeper: this.#coordinator.state(),
+      epoch: this.epoch,
+    })
+  }
+
   stalenessMs(): number {
     const since = this.#staleSinceMs
     return since === undefined ? 0 : Math.max(0, this.#runtime.clock.monotonicMs() - since)
@@ -284,6 +297,7 @@ export class TableDirectory implements SharedRoutes {
 
   #onValue(entry: Entry, data: Buffer, stat: NodeStat): void {
     entry.modifiedZxid = stat.modifiedZxid
+    this.#noteRead(entry, stat)
     this.#deletions.clear(entry)
     const parsed = parseMapping(data)
     this.#metrics.invalid.set(entry.table, !parsed.ok)
@@ -324,7 +338,13 @@ export class TableDirectory implements SharedRoutes {
     this.#metasOfCluster.set(cluster, group)
   }
 
+  #noteRead(entry: Entry, node: NodeStat | undefined): void {
+    entry.node = node
+    entry.readAtMs = this.#runtime.clock.monotonicMs()
+  }
+
   #onAbsent(entry: Entry): void {
+    this.#noteRead(entry, undefined)
     this.#metrics.invalid.set(entry.table, false)
     if (entry.truth === 'mapped') this.#deletions.suspect(entry)
     else this.#learn(entry, 'missing')

@@ -2,6 +2,7 @@
  * What the table directory knows of one table: what its node said, the answer in force, the state of
  * the watch on the node, and who waits for the first answer. Data only; the rules are elsewhere.
  */
+import type { NodeStat } from '../../cluster/coordinator/coordinator.ts'
 import type { StalePolicy } from './staleness.ts'
 
 /** Immutable; a changed mapping is a new object. Goes to workers as JSON. */
@@ -54,6 +55,10 @@ export interface Entry {
   /** A staleness policy other than `serve` holds. */
   isBounded: boolean
   modifiedZxid: bigint
+  /** As it was read last; undefined without a node. */
+  node: NodeStat | undefined
+  /** Monotonic; undefined before the first read. */
+  readAtMs: number | undefined
   /** Counts the reads. */
   reading: number
   /** A watch is set and has not fired. */
@@ -76,6 +81,8 @@ export function newEntry(table: string, path: string): Entry {
     staleSinceMs: undefined,
     isBounded: false,
     modifiedZxid: 0n,
+    node: undefined,
+    readAtMs: undefined,
     reading: 0,
     armed: false,
     isReading: false,

@@ -40,6 +40,11 @@ export class Upstreams {
     return group
   }
 
+  /** The one in use, if there is one. */
+  known(route: Destination): MetaGroup | undefined {
+    return this.#groups.get(route.group)
+  }
+
   /** Mappings that change all the time name ever new sets: the idlest group makes room. */
   #closeLeastUsed(): void {
     let least: [string, MetaGroup] | undefined
