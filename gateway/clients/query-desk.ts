@@ -316,13 +316,7 @@ export class QueryDesk implements Flushable {
     this.#ended(round, nowMs)
   }
 
-  #tell(
-    query: KnownQuery,
-    waiter: Waiter,
-    result: Result,
-    answer: OwnAnswer,
-    nowMs: number,
-  ): void {
+  #tell(query: KnownQuery, waiter: Waiter, result: Result, answer: OwnAnswer, nowMs: number): void {
     this.#count(query, waiter, result, nowMs)
     waiter.asker.answerShared(this.#answers[answer], OWN_SEQID_AT, waiter.seqid)
   }

@@ -102,7 +102,8 @@ export class QueryWatch {
   expire(): void {
     if (this.#tables.size === 0) return
     const nowMs = this.#clock.monotonicMs()
-    for (const [table, { untilMs }] of this.#tables) if (untilMs <= nowMs) this.#tables.delete(table)
+    for (const [table, { untilMs }] of this.#tables)
+      if (untilMs <= nowMs) this.#tables.delete(table)
     this.isActive = this.#logEvery > 0 || this.#tables.size > 0
   }
 }

@@ -77,7 +77,11 @@ function routeOf({ route }: Extract<Lookup, { kind: 'route' }>): NonNullable<Rou
   }
 }
 
-function nodeOf({ version, modifiedZxid, modifiedWallMs }: NodeStat): NonNullable<RouteFacts['node']> {
+function nodeOf({
+  version,
+  modifiedZxid,
+  modifiedWallMs,
+}: NodeStat): NonNullable<RouteFacts['node']> {
   return {
     version,
     modifiedZxid: `0x${modifiedZxid.toString(16)}`,
