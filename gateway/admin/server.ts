@@ -16,6 +16,7 @@ import type { HealthPages } from '../health.ts'
 import type { TableView } from '../table-view.ts'
 import { AclPage, AclQuery, AclReport } from './acl-report.ts'
 import { auditRoutes } from './audit-routes.ts'
+import { changeRoutes } from './change-routes.ts'
 import { EventStreams, eventRoutes } from './event-routes.ts'
 import { openApi, plainPath } from './open-api.ts'
 import { ApiError, sendProblem } from './problem.ts'
@@ -85,6 +86,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
         setCaller(request, everybodyHere)
       })
       tableRoutes(api, services)
+      changeRoutes(api, services)
       clusterRoutes(api, services)
       groupRoutes(api, services)
       fleetRoutes(api, services)

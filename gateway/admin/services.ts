@@ -8,6 +8,7 @@ import type { GatewayConfig } from '../config.ts'
 import type { Overview } from './api/gateways.ts'
 import type { ChangePreview, TableRoute, TableSnippet } from './api/tables.ts'
 import { AuditLog } from './audit-log.ts'
+import { ChangeSets } from './change-sets.ts'
 import { ClusterProbes } from './cluster-probes.ts'
 import { Clusters, metasOf } from './clusters.ts'
 import { ControlTree } from './control-tree.ts'
@@ -64,6 +65,7 @@ export class Services {
   readonly events: EventHub
   readonly audit: AuditLog
   readonly requests: IdempotentRequests
+  readonly changeSets: ChangeSets
   readonly probes: ClusterProbes
   readonly observer: Observer
   readonly reasonRequired: boolean
@@ -123,6 +125,7 @@ export class Services {
     )
     this.audit = new AuditLog(coordinator, tree)
     this.requests = new IdempotentRequests(coordinator, tree, wallMs)
+    this.changeSets = new ChangeSets(coordinator, tree, wallMs)
     this.probes = new ClusterProbes(runtime)
     this.observer = new Observer({
       ...common,
@@ -285,10 +288,15 @@ export class Services {
   }
 
   /** One gateway tidies for all. */
+  async #tidy(): Promise<void> {
+    if (!this.observer.isHolder) return
+    await this.requests.expire()
+    await this.changeSets.expire()
+  }
+
   #scheduleExpiry(): void {
     this.#expireTimer = this.runtime.timers.after(EXPIRE_MS, () => {
-      const tidying = this.observer.isHolder ? this.requests.expire() : Promise.resolve()
-      void tidying
+      void this.#tidy()
         .catch((error: unknown) => this.runtime.log.debug('control tree not tidied', { error }))
         .finally(() => this.#scheduleExpiry())
     })

@@ -27,7 +27,12 @@ export type TableWish =
   | { readonly kind: 'patch'; readonly patch: TablePatch }
   | { readonly kind: 'delete' }
   | { readonly kind: 'revert'; readonly to: number; readonly side: 'before' | 'after' }
-  | { readonly kind: 'exact'; readonly text: string; readonly action: string }
+  | {
+      readonly kind: 'exact'
+      readonly text: string
+      readonly action: string
+      readonly thaws?: boolean
+    }
 
 export interface TableChangeRequest {
   readonly name: string
@@ -64,6 +69,10 @@ export class TableEdits {
     this.#parts = parts
   }
 
+  get rules(): ValueRules {
+    return this.#parts.rules
+  }
+
   /** The node as it is in ZooKeeper now. */
   async read(name: string): Promise<TableView | undefined> {
     const path = `${this.#parts.root}/${checkedName(name)}`
@@ -87,7 +96,7 @@ export class TableEdits {
     const before = await this.read(name)
     await this.#compare(name, before, precondition)
     const text = await this.#wanted(name, wish, before)
-    this.#demand(caller, name, before, text)
+    this.demand(caller, name, before, text)
     if (before?.mapping?.frozen === true && !isThawing(wish)) throw frozen(before.table)
     const action =
       wish.kind === 'revert'
@@ -233,7 +242,7 @@ export class TableEdits {
   }
 
   /** The right is needed on what it was and on what it becomes. */
-  #demand(caller: Caller, name: string, before: TableView | undefined, text: string | null): void {
+  demand(caller: Caller, name: string, before: TableView | undefined, text: string | null): void {
     const { mirror } = this.#parts
     if (before !== undefined) demand(caller, 'tables.edit', scopeOf(before.table))
     if (text === null) return
@@ -268,6 +277,7 @@ function authorFacts({ actor, source, reason }: Author, at: string): ChangeAutho
 
 function isThawing(wish: TableWish): boolean {
   if (wish.kind === 'put') return thaws(wish.edit)
+  if (wish.kind === 'exact') return wish.thaws === true
   return wish.kind === 'patch' && thaws(wish.patch)
 }
 

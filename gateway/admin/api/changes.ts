@@ -91,7 +91,7 @@ export const ImportRequest = Type.Object(
   {
     format: Type.Union([Type.Literal('json'), Type.Literal('csv')]),
     mode: Type.Optional(Type.Union([Type.Literal('merge'), Type.Literal('replace')])),
-    text: Type.String({ maxLength: 8 * 1024 * 1024 }),
+    text: Type.String({ maxLength: 4 * 1024 * 1024 }),
   },
   { additionalProperties: false, title: 'ImportRequest' },
 )

@@ -1,0 +1,282 @@
+/** Routes for many mappings at once (`api/changes.ts`): batch, previews and their apply, export. */
+import { Readable } from 'node:stream'
+import { AdoptRequest, ReplaceMetaRequest } from './api/clusters.ts'
+import {
+  ApplyRequest,
+  ApplyResult,
+  BatchRequest,
+  BatchResult,
+  BulkEditRequest,
+  ChangeSet,
+  ExportQuery,
+  ImportRequest,
+} from './api/changes.ts'
+import { ChangeHeaders, DryRunQuery, NameParams } from './api/requests.ts'
+import { BulkChanges } from './bulk-changes.ts'
+import type { RegistryChange } from './change-sets.ts'
+import { metasOf } from './clusters.ts'
+import { csvLine } from './csv.ts'
+import { readImport } from './import-file.ts'
+import { ApiError, badField } from './problem.ts'
+import {
+  type Answer,
+  type Api,
+  answers,
+  authorOf,
+  callerOf,
+  once,
+  sameAgain,
+  send,
+} from './requests.ts'
+import { demand } from './rights.ts'
+import type { Services } from './services.ts'
+import type { TableView } from './table-view.ts'
+import { WantedChanges, checkedAddress, replaced } from './wanted-changes.ts'
+
+/** An import, and lists of thousands of names. */
+const BODY_BYTES_MAX = 5 * 1024 * 1024
+
+export function changeRoutes(api: Api, services: Services): void {
+  const { runtime, edits, requests, reasonRequired, changeSets } = services
+  const pause = (): Promise<void> =>
+    new Promise((resolve) => {
+      runtime.timers.soon(resolve)
+    })
+  const wanted = new WantedChanges(services, pause)
+  const bulk = new BulkChanges(edits, services.events)
+
+  api.post(
+    '/tables/::batch',
+    {
+      bodyLimit: BODY_BYTES_MAX,
+      schema: {
+        tags: ['tables'],
+        summary: 'Many changes at once, atomic or item by item',
+        querystring: DryRunQuery,
+        headers: ChangeHeaders,
+        body: BatchRequest,
+        response: answers({ 200: BatchResult }),
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const { atomic, changes } = request.body
+      if (request.query.dry_run === true)
+        return send(reply, { status: 200, body: await bulk.dryRun(caller, changes) })
+      const author = authorOf(request, reasonRequired)
+      const act = async (): Promise<Answer> => ({
+        status: 200,
+        body: await bulk.batch(caller, author, changes, atomic),
+      })
+      return send(reply, await once(requests, request, sameAgain, act))
+    },
+  )
+
+  api.post(
+    '/tables/::import',
+    {
+      bodyLimit: BODY_BYTES_MAX,
+      schema: {
+        tags: ['tables'],
+        summary: 'What importing a file would change',
+        body: ImportRequest,
+        response: answers({ 200: ChangeSet }),
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      demand(caller, 'read')
+      await services.mirror.loaded()
+      const { format, text, mode = 'merge' } = request.body
+      const lines = await readImport(format, text, pause)
+      return changeSets.make('import', caller.name, wanted.import(caller, lines, mode))
+    },
+  )
+
+  api.post(
+    '/tables/::preview',
+    {
+      bodyLimit: BODY_BYTES_MAX,
+      schema: {
+        tags: ['tables'],
+        summary: 'What one edit of many tables would change',
+        body: BulkEditRequest,
+        response: answers({ 200: ChangeSet }),
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      await services.mirror.loaded()
+      return changeSets.make('bulk-edit', caller.name, wanted.bulkEdit(caller, request.body))
+    },
+  )
+
+  api.post(
+    '/tables/::apply',
+    {
+      bodyLimit: BODY_BYTES_MAX,
+      schema: {
+        tags: ['tables'],
+        summary: 'Carry out a preview',
+        headers: ChangeHeaders,
+        body: ApplyRequest,
+        response: answers({ 200: ApplyResult }),
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const author = authorOf(request, reasonRequired)
+      const { token, include } = request.body
+      const act = async (): Promise<Answer> => {
+        const set = await changeSets.take(token, caller.name)
+        if (set.registry !== undefined) await replaceInRegistry(services, request, set.registry)
+        const only = include === undefined ? undefined : new Set(include)
+        const items = set.items.filter(({ name }) => only?.has(name) ?? true)
+        return {
+          status: 200,
+          body: await bulk.apply(caller, author, { ...set, items }, token),
+        }
+      }
+      return send(reply, await once(requests, request, sameAgain, act))
+    },
+  )
+
+  api.get(
+    '/tables/::export',
+    {
+      schema: {
+        tags: ['tables'],
+        summary: 'Mappings as a file',
+        querystring: ExportQuery,
+        produces: ['application/json', 'text/csv'],
+      },
+    },
+    async (request, reply) => {
+      const { format = 'json', names, ...filter } = request.query
+      await services.mirror.loaded()
+      const only = names === undefined ? undefined : new Set(names.split(','))
+      const views =
+        only === undefined
+          ? services.lists.select(filter)
+          : services.lists.select({}).filter(({ name }) => only.has(name))
+      const at = new Date(runtime.clock.wallMs()).toISOString()
+      const lines = format === 'csv' ? csvFile(views) : jsonFile(views, services.root, at)
+      return reply
+        .type(format === 'csv' ? 'text/csv; charset=utf-8' : 'application/json; charset=utf-8')
+        .header('content-disposition', `attachment; filename="metaproxy-tables.${format}"`)
+        .send(Readable.from(lines))
+    },
+  )
+
+  api.post(
+    '/clusters/:name/::adopt',
+    {
+      schema: {
+        tags: ['clusters'],
+        summary: 'Mappings for the tables of a cluster that have none, as a preview',
+        params: NameParams,
+        body: AdoptRequest,
+        response: answers({ 200: ChangeSet }),
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const { name } = request.params
+      const { metas } = services.clusters.get(name)
+      const hosted = await services.probes.tables(name, metas)
+      const unmapped = hosted.map((table) => table.name).filter((t) => !services.mirror.get(t))
+      const chosen = request.body.tables ?? unmapped
+      const missing = chosen.find((table) => !hosted.some((one) => one.name === table))
+      if (missing !== undefined) throw badField('tables', `cluster ${name} has no table ${missing}`)
+      return changeSets.make('adopt', caller.name, wanted.adopt(caller, name, metas, chosen))
+    },
+  )
+
+  api.post(
+    '/clusters/:name/::replace-meta',
+    {
+      schema: {
+        tags: ['clusters'],
+        summary: 'One meta server for another in the registry and all mappings, as a preview',
+        params: NameParams,
+        body: ReplaceMetaRequest,
+        response: answers({ 200: ChangeSet }),
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const { name } = request.params
+      const from = checkedAddress('from', request.body.from)
+      const to = checkedAddress('to', request.body.to)
+      const entry = services.clusterRegistry.get(name)
+      const registered = metasOf(entry)
+      services.clusters.get(name)
+      const isRegistered = entry !== undefined && registered.includes(from)
+      if (isRegistered) demand(caller, 'clusters.edit', { cluster: name })
+      const registry = isRegistered
+        ? { cluster: name, etag: entry.etag, metas: replaced(registered, from, to) }
+        : undefined
+      const changes = wanted.replaceMeta(caller, name, from, to)
+      return changeSets.make('replace-meta', caller.name, changes, registry)
+    },
+  )
+}
+
+/** A conflict stops the whole: mappings and registry would disagree otherwise. */
+async function replaceInRegistry(
+  services: Services,
+  request: Parameters<typeof callerOf>[0],
+  { cluster, etag, metas }: RegistryChange,
+): Promise<void> {
+  const current = services.clusters.get(cluster)
+  const { peer, note } = current
+  try {
+    await services.clusters.put(
+      callerOf(request),
+      authorOf(request, services.reasonRequired),
+      cluster,
+      {
+        metas: [...metas],
+        ...(peer === undefined ? {} : { peer }),
+        ...(note === undefined ? {} : { note }),
+      },
+      { ifMatch: etag },
+      false,
+    )
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 'changed-meanwhile') throw error
+    throw new ApiError('changed-meanwhile', `${error.message}: make the preview again`, error.facts)
+  }
+}
+
+/** One table a line. `value` where writing it again gives the same text, else the text itself. */
+function* jsonFile(views: readonly TableView[], root: string, at: string): Generator<string> {
+  const head = { format: 'metaproxy-tables/1', exportedAt: at, root }
+  yield `${JSON.stringify(head).slice(0, -1)},"tables":[`
+  let comma = '\n'
+  for (const { name, node } of views) {
+    const value = rewritable(node.text)
+    const item = value === undefined ? { name, raw: node.text } : { name, value }
+    yield `${comma}${JSON.stringify(item)}`
+    comma = ',\n'
+  }
+  yield '\n]}\n'
+}
+
+function rewritable(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+    return isObject && JSON.stringify(value) === text ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function* csvFile(views: readonly TableView[]): Generator<string> {
+  yield csvLine(['table', 'cluster', 'metas', 'group', 'note'])
+  for (const { name, table } of views) {
+    const { cluster = '', metas = [], group = '', note = '' } = table
+    yield csvLine([name, cluster, metas.join(','), group, note])
+  }
+}

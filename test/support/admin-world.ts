@@ -1,0 +1,114 @@
+/** A gateway with its admin port in this process, on memory coordination, and calls of its API. */
+import type { Problem } from '../../gateway/admin/api/problem.ts'
+import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
+import { healthPages } from '../../gateway/health.ts'
+import { type GatewayWorld, startWorld, testConfig } from './gateway-world.ts'
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly etag: string
+  readonly text: string
+  /** The body as the test expects it; undefined when it is not JSON. */
+  readonly json: <T>() => T
+  /** Status and code, of a problem. */
+  readonly code: string
+  readonly problem: Problem
+}
+
+export interface CallOptions {
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export type Call = (method: string, path: string, options?: CallOptions) => Promise<Answer>
+
+export interface AdminWorld {
+  readonly world: GatewayWorld
+  readonly admin: AdminServer
+  /** `path` below `/api/v1` unless it begins with //. */
+  readonly call: Call
+  /** A further gateway's admin port on the same tree. */
+  readonly another: () => Promise<{ readonly admin: AdminServer; readonly call: Call }>
+}
+
+export const create = { 'if-none-match': '*' }
+
+export function callOf(address: string, common: Readonly<Record<string, string>> = {}): Call {
+  return async (method, path, { body, headers = {} } = {}) => {
+    const url = path.startsWith('//') ? path.slice(1) : `/api/v1${path}`
+    const response = await fetch(`http://${address}${url}`, {
+      method,
+      redirect: 'manual',
+      headers: {
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        connection: 'close',
+        ...common,
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    const parsed: unknown = /json/.test(response.headers.get('content-type') ?? '')
+      ? parse(text)
+      : undefined
+    const problem = parsed as Problem
+    return {
+      status: response.status,
+      headers: response.headers,
+      etag: response.headers.get('etag') ?? '',
+      text,
+      json: <T>() => parsed as T,
+      code: `${response.status} ${problem?.code ?? ''}`.trim(),
+      problem,
+    }
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+export async function startAdminWorld(
+  t: { teardown: (end: () => Promise<void>) => unknown },
+  flags: Readonly<Record<string, string>> = {},
+  sessionTimeoutMs?: number,
+): Promise<AdminWorld> {
+  const world = await startWorld({}, sessionTimeoutMs)
+  const open = (coordinator: typeof world.coordinator): Promise<AdminServer> =>
+    startAdmin({
+      config: testConfig(flags),
+      runtime: world.runtime,
+      coordinator,
+      pages: healthPages(world.gateway, () => world.metrics.text()),
+      effective: [],
+    })
+  const admin = await open(world.coordinator)
+  const ends: (() => Promise<void>)[] = [() => admin.close()]
+  t.teardown(async () => {
+    for (const end of ends.toReversed()) await end()
+    await world.close()
+  })
+  return {
+    world,
+    admin,
+    call: callOf(admin.address),
+    another: async () => {
+      const coordinator = world.memory.connect(world.runtime, {
+        sessionTimeoutMs: 30_000,
+        onExpiry: 'renew',
+        name: 'another gateway',
+      })
+      const other = await open(coordinator)
+      ends.push(async () => {
+        await other.close()
+        await coordinator.close()
+      })
+      return { admin: other, call: callOf(other.address) }
+    },
+  }
+}
