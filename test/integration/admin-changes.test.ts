@@ -3,13 +3,13 @@
  * chain, idempotency keys, dry runs, batches, previews of imports and their apply.
  */
 import t from 'tap'
-import type { AuditList, AuditVerification } from '../../gateway/admin/api/audit.ts'
-import type { BatchResult, ChangeSet } from '../../gateway/admin/api/changes.ts'
-import type {
+import { AuditList, AuditVerification } from '../../gateway/admin/api/audit.ts'
+import { BatchResult, ChangeSet } from '../../gateway/admin/api/changes.ts'
+import {
   ChangePreview,
+  SparseTableList,
   Table,
   TableHistory,
-  TableList,
 } from '../../gateway/admin/api/tables.ts'
 import { type Call, create, startAdminWorld } from '../support/admin-world.ts'
 import { root, until } from '../support/gateway-world.ts'
@@ -19,7 +19,7 @@ t.setTimeout(180_000)
 const edit = { cluster: 'c1', metas: ['127.0.0.1:1'] }
 
 async function history(call: Call, name: string): Promise<TableHistory['entries']> {
-  return (await call('GET', `/tables/${name}/history`)).json<TableHistory>().entries
+  return (await call('GET', `/tables/${name}/history`)).as(TableHistory).entries
 }
 
 void t.test('every version is kept, and going back to one is an edit', async (t) => {
@@ -33,7 +33,7 @@ void t.test('every version is kept, and going back to one is an edit', async (t)
     body: { note: 'two', group: 'g' },
     headers: { 'if-match': first.etag },
   })
-  t.match(second.json(), { cluster: 'c1', note: 'two', memberOf: ['g'] })
+  t.match(second.json, { cluster: 'c1', note: 'two', memberOf: ['g'] })
   const [newest, oldest] = await history(call, 'a')
   t.match(newest, { action: 'change', actor: 'loopback', source: 'api' })
   t.match(oldest, { action: 'create', source: 'ui', reason: 'Umzug: größer', before: null })
@@ -43,7 +43,7 @@ void t.test('every version is kept, and going back to one is an edit', async (t)
     headers: { 'if-match': second.etag },
   })
   t.equal(back.status, 200)
-  t.notOk('note' in back.json<Table>())
+  t.notOk('note' in back.as(Table))
   const gone = await call('DELETE', '/tables/a', { headers: { 'if-match': back.etag } })
   t.equal(gone.status, 204)
   t.equal((await call('GET', '/tables/a')).status, 404)
@@ -53,7 +53,7 @@ void t.test('every version is kept, and going back to one is an edit', async (t)
     headers: create,
   })
   t.equal(undone.status, 201)
-  t.match(undone.json(), { note: 'two' })
+  t.match(undone.json, { note: 'two' })
   t.match(
     (await call('POST', '/tables/a:revert', { body: { to: 99 }, headers: { 'if-match': '*' } }))
       .problem,
@@ -93,7 +93,7 @@ void t.test('H-4: an edit by another tool is in history and audit as external', 
   await world.editor.remove(`${root}/a`)
   await until(async () => (await history(call, 'a')).length === 3)
   t.match((await history(call, 'a'))[0], { source: 'external', action: 'delete', after: null })
-  const audit = (await call('GET', '/audit?source=external')).json<AuditList>()
+  const audit = (await call('GET', '/audit?source=external')).as(AuditList)
   t.same(
     audit.entries.map(({ action, name }) => [action, name]),
     [
@@ -108,12 +108,12 @@ void t.test('the audit is a chain, and whoever tampers with it is found out', as
   for (const name of ['a', 'b', 'c'])
     await call('PUT', `/tables/${name}`, { body: edit, headers: create })
   const verified = async (): Promise<AuditVerification> =>
-    (await call('GET', '/audit:verify')).json<AuditVerification>()
+    (await call('GET', '/audit:verify')).as(AuditVerification)
   t.match(await verified(), { ok: true, checked: 3, head: { seq: 3 } })
   const pages: number[] = []
   let cursor = ''
   do {
-    const page = (await call('GET', `/audit?limit=2${cursor}`)).json<AuditList>()
+    const page = (await call('GET', `/audit?limit=2${cursor}`)).as(AuditList)
     pages.push(...page.entries.map(({ seq }) => seq))
     cursor = page.cursor === undefined ? '' : `&cursor=${page.cursor}`
   } while (cursor !== '')
@@ -147,7 +147,7 @@ void t.test('an idempotency key acts once, at any gateway', async (t) => {
     const replayed = await again('PUT', '/tables/a', { body: edit, headers })
     t.equal(replayed.headers.get('idempotency-replayed'), 'true')
     t.same([replayed.status, replayed.etag], [201, first.etag])
-    t.match(replayed.json(), { name: 'a', version: 0, etag: first.etag })
+    t.match(replayed.json, { name: 'a', version: 0, etag: first.etag })
   }
   t.equal((await history(call, 'a')).length, 1)
   const misused = await call('PUT', '/tables/a', { body: { ...edit, note: 'x' }, headers })
@@ -169,7 +169,7 @@ void t.test('a dry run checks everything and changes nothing', async (t) => {
   const { call, world } = await startAdminWorld(t)
   const preview = await call('PUT', '/tables/a?dry_run=true', { body: edit, headers: create })
   t.equal(preview.status, 200)
-  const { action, before, after, checks } = preview.json<ChangePreview>()
+  const { action, before, after, checks } = preview.as(ChangePreview)
   t.match({ action, before }, { action: 'create', before: null })
   t.match(JSON.parse(after ?? ''), { cluster: 'c1' })
   t.match(
@@ -189,10 +189,10 @@ void t.test('a batch: all or nothing, or each for itself', async (t) => {
   const { call } = await startAdminWorld(t)
   const changes = ['a', 'b'].map((name) => ({ action: 'create', name, edit }))
   const made = await call('POST', '/tables:batch', { body: { atomic: true, changes } })
-  t.match(made.json(), { done: 2, failed: 0, skipped: 0 })
+  t.match(made.json, { done: 2, failed: 0, skipped: 0 })
   const more = [{ action: 'create', name: 'c', edit }, ...changes]
   const refused = await call('POST', '/tables:batch', { body: { atomic: true, changes: more } })
-  const { done, results } = refused.json<BatchResult>()
+  const { done, results } = refused.as(BatchResult)
   t.equal(done, 0)
   t.same(
     results.map(({ status }) => status),
@@ -200,7 +200,7 @@ void t.test('a batch: all or nothing, or each for itself', async (t) => {
   )
   t.equal((await call('GET', '/tables/c')).status, 404, 'nothing was changed')
   const each = await call('POST', '/tables:batch', { body: { atomic: false, changes: more } })
-  t.match(each.json(), { done: 1, skipped: 2, failed: 0 })
+  t.match(each.json, { done: 1, skipped: 2, failed: 0 })
   t.equal((await call('GET', '/tables/c')).status, 200)
 })
 
@@ -220,7 +220,7 @@ void t.test('an import does what its preview said, and no more', async (t) => {
   ].join('\n')
   const imported = await call('POST', '/tables:import', { body: { format: 'csv', text } })
   t.equal(imported.status, 200, imported.text)
-  const set = imported.json<ChangeSet>()
+  const set = imported.as(ChangeSet)
   t.same(set.counts, { create: 1, change: 2, delete: 0, same: 1, invalid: 3 })
   t.same(
     set.items.filter(({ kind }) => kind === 'invalid').map(({ line }) => line),
@@ -232,8 +232,8 @@ void t.test('an import does what its preview said, and no more', async (t) => {
   )
   const other = await another()
   const applied = await other.call('POST', '/tables:apply', { body: { token: set.token } })
-  t.match(applied.json(), { done: 2, skipped: 1, failed: 0 })
-  t.match((await call('GET', '/tables/new')).json(), { cluster: 'c2', group: 'pay' })
+  t.match(applied.json, { done: 2, skipped: 1, failed: 0 })
+  t.match((await call('GET', '/tables/new')).json, { cluster: 'c2', group: 'pay' })
   for (const { name, after, kind } of set.items) {
     if (kind !== 'create' && name !== 'move') continue
     t.equal((await world.editor.get(`${root}/${name}`)).data.toString(), after)
@@ -251,20 +251,20 @@ void t.test('an export can be imported again and changes no byte', async (t) => 
   await world.editor.create(`${root}/odd`, Buffer.from(odd))
   await world.editor.create(`${root}/broken`, Buffer.from('not json'))
   await call('PUT', '/tables/plain', { body: { ...edit, note: '=1+1' }, headers: create })
-  await until(async () => (await call('GET', '/tables')).json<TableList>().total === 3)
+  await until(async () => (await call('GET', '/tables')).as(SparseTableList).total === 3)
   const file = (await call('GET', '/tables:export')).text
   const again = await call('POST', '/tables:import', {
     body: { format: 'json', mode: 'replace', text: file },
   })
-  t.match(again.json<ChangeSet>().counts, { create: 0, change: 0, delete: 0, same: 3, invalid: 0 })
+  t.match(again.as(ChangeSet).counts, { create: 0, change: 0, delete: 0, same: 3, invalid: 0 })
   await world.editor.remove(`${root}/odd`)
   await world.editor.create(`${root}/extra`, Buffer.from(odd))
-  await until(async () => (await call('GET', '/tables?q=extra')).json<TableList>().total === 1)
-  await until(async () => (await call('GET', '/tables?q=odd')).json<TableList>().total === 0)
+  await until(async () => (await call('GET', '/tables?q=extra')).as(SparseTableList).total === 1)
+  await until(async () => (await call('GET', '/tables?q=odd')).as(SparseTableList).total === 0)
   const restore = await call('POST', '/tables:import', {
     body: { format: 'json', mode: 'replace', text: file },
   })
-  const set = restore.json<ChangeSet>()
+  const set = restore.as(ChangeSet)
   t.match(set.counts, { create: 1, delete: 1, same: 2 })
   await call('POST', '/tables:apply', { body: { token: set.token } })
   t.equal((await world.editor.get(`${root}/odd`)).data.toString(), odd)
@@ -277,7 +277,7 @@ void t.test('a file of the wrong shape is told line by line', async (t) => {
   const { call } = await startAdminWorld(t)
   const lines = async (format: string, text: string): Promise<unknown> =>
     (await call('POST', '/tables:import', { body: { format, text } }))
-      .json<ChangeSet>()
+      .as(ChangeSet)
       .items.map(({ line, errors }) => [line, errors?.[0]?.field])
   t.same(await lines('json', '[\n{"name":"a","cluster":"c","metas":["h:1"]},\n{"name":"b",}\n]'), [
     [2, undefined],
@@ -298,15 +298,16 @@ void t.test('one meta server for another, in the registry and every mapping', as
       body: { cluster: 'c1' },
       headers: create,
     })
-  t.match((await call('GET', '/tables/a')).json(), { metas: ['old:1', 'b:1'] })
+  t.match((await call('GET', '/tables/a')).json, { metas: ['old:1', 'b:1'] })
   const set = (
     await call('POST', '/clusters/c1:replace-meta', { body: { from: 'old:1', to: 'new:1' } })
-  ).json<ChangeSet>()
+  ).as(ChangeSet)
   t.match(set.counts, { change: 2 })
   const applied = await call('POST', '/tables:apply', { body: { token: set.token } })
-  t.match(applied.json(), { done: 2 })
-  t.match((await call('GET', '/tables/b')).json(), { metas: ['new:1', 'b:1'], state: 'ok' })
-  t.match((await call('GET', '/clusters/c1')).json(), { metas: ['new:1', 'b:1'], drift: [] })
+  t.match(applied.json, { done: 2 })
+  t.match((await call('GET', '/tables/b')).json, { metas: ['new:1', 'b:1'] })
+  await until(async () => (await call('GET', '/tables/b')).as(Table).state === 'ok')
+  t.match((await call('GET', '/clusters/c1')).json, { metas: ['new:1', 'b:1'], drift: [] })
 })
 
 void t.test('a bulk edit of what a filter selects', async (t) => {
@@ -317,23 +318,23 @@ void t.test('a bulk edit of what a filter selects', async (t) => {
     await call('POST', '/tables:preview', {
       body: { select: { filter: { q: 'a' } }, patch: { group: 'pay', frozen: true } },
     })
-  ).json<ChangeSet>()
+  ).as(ChangeSet)
   t.match(set.counts, { change: 2 })
   await call('POST', '/tables:apply', { body: { token: set.token, include: ['a2'] } })
   t.same(
-    (await call('GET', '/tables?group=pay')).json<TableList>().tables.map(({ name }) => name),
+    (await call('GET', '/tables?group=pay')).as(SparseTableList).tables.map(({ name }) => name),
     ['a2'],
   )
   const frozen = await call('POST', '/tables:preview', {
     body: { select: { names: ['a2'] }, delete: true },
   })
-  t.match(frozen.json<ChangeSet>().items, [{ kind: 'invalid', errors: [{ field: 'frozen' }] }])
+  t.match(frozen.as(ChangeSet).items, [{ kind: 'invalid', errors: [{ field: 'frozen' }] }])
   const thaw = (
     await call('POST', '/tables:preview', {
       body: { select: { names: ['a2'] }, patch: { frozen: null } },
     })
-  ).json<ChangeSet>()
-  t.match((await call('POST', '/tables:apply', { body: { token: thaw.token } })).json(), {
+  ).as(ChangeSet)
+  t.match((await call('POST', '/tables:apply', { body: { token: thaw.token } })).json, {
     done: 1,
   })
 })

@@ -1,4 +1,6 @@
 /** A gateway with its admin port in this process, on memory coordination, and calls of its API. */
+import type { Static, TSchema } from 'typebox'
+import { Errors } from 'typebox/value'
 import type { Problem } from '../../gateway/admin/api/problem.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
 import { healthPages } from '../../gateway/health.ts'
@@ -9,8 +11,10 @@ export interface Answer {
   readonly headers: Headers
   readonly etag: string
   readonly text: string
-  /** The body as the test expects it; undefined when it is not JSON. */
-  readonly json: <T>() => T
+  /** The body; undefined when it is not JSON. */
+  readonly json: unknown
+  /** The body as the contract has it; throws when it is not that. */
+  readonly as: <S extends TSchema>(schema: S) => Static<S>
   /** Status and code, of a problem. */
   readonly code: string
   readonly problem: Problem
@@ -58,7 +62,12 @@ export function callOf(address: string, common: Readonly<Record<string, string>>
       headers: response.headers,
       etag: response.headers.get('etag') ?? '',
       text,
-      json: <T>() => parsed as T,
+      json: parsed,
+      as: (schema) => {
+        const [error] = Errors(schema, parsed)
+        if (error === undefined) return parsed as Static<typeof schema>
+        throw new Error(`${method} ${path}: ${error.instancePath} ${error.message}: ${text}`)
+      },
       code: `${response.status} ${problem?.code ?? ''}`.trim(),
       problem,
     }
