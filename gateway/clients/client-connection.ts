@@ -83,6 +83,8 @@ export class ClientConnection implements Asker, Flushable {
   #frameSinceMs = 0
   #slowSinceMs = 0
   #endedAtMs = 0
+  /** Behind the end: the network has taken everything. */
+  #isSent = false
 
   constructor(parts: ConnectionParts, socket: Socket, client: Client) {
     this.#parts = parts
@@ -185,7 +187,13 @@ export class ClientConnection implements Asker, Flushable {
     if (idleMs > 0) this.#checkIdle(nowMs)
     if (isOver(this.#frameSinceMs, frameMs)) this.#reject('slow-frame')
     else if (isOver(this.#slowSinceMs, slowReaderMs)) this.#reject('slow-reader')
-    else if (isOver(this.#endedAtMs, lingerMs)) this.#socket.destroy()
+    else if (this.#endedAtMs > 0) {
+      // Its last answers may still be on their way to a client that reads slowly.
+      const isSent = this.#socket.bufferedBytes() === 0
+      if (isSent && !this.#isSent) this.#endedAtMs = nowMs
+      this.#isSent = isSent
+      if (isOver(this.#endedAtMs, isSent ? lingerMs : slowReaderMs)) this.#socket.destroy()
+    }
   }
 
   #checkIdle(nowMs: number): void {
@@ -250,6 +258,8 @@ export class ClientConnection implements Asker, Flushable {
           isComplete = true
           break
         }
+        // What follows has its own time.
+        this.#frameSinceMs = 0
         this.#inFlight++
         this.#parts.events.onRequest(this, frame)
       }
