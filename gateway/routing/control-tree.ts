@@ -78,6 +78,11 @@ export class ControlTree {
     return this.isLoaded && areRead && this.#clusters.isConfirmed && this.#groups.isConfirmed
   }
 
+  /** The registry, as last read. */
+  get clusters(): ReadonlyMap<string, RegisteredCluster> {
+    return this.#clusters.values
+  }
+
   /** Redirects in force, by source. */
   get redirects(): ReadonlyMap<string, Redirect> {
     return this.#redirects.applied

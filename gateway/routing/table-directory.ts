@@ -243,6 +243,15 @@ export class TableDirectory implements SharedRoutes {
     return this.#table.known()
   }
 
+  /** Every cluster of the registry, and of the tables in memory, with its metas. */
+  clusters(): ReadonlyMap<string, readonly string[]> {
+    const clusters = new Map<string, readonly string[]>()
+    for (const { lookup } of this.known())
+      if (lookup.kind === 'route') clusters.set(lookup.route.cluster, lookup.route.metas)
+    for (const [name, { metas }] of this.#control.clusters) clusters.set(name, metas)
+    return clusters
+  }
+
   touch(tables: Iterable<string>): void {
     for (const table of tables)
       if (this.#table.route(table) === undefined) this.#table.negative(table)

@@ -10,7 +10,9 @@ import {
 } from '../../cluster/protocol/meta-admin.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
+import { Metrics } from '../../cluster/runtime/metrics.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
+import { watchClusters } from '../../gateway/cluster-health.ts'
 import { ClusterProbes } from '../../gateway/upstream/probes.ts'
 import { type FakeAnswer, type FakeMeta, startFakeMeta } from '../support/fake-meta.ts'
 import { until } from '../support/gateway-world.ts'
@@ -188,3 +190,33 @@ void t.test(
     t.pass('a cluster that is known no longer')
   },
 )
+
+void t.test('the clusters that do not serve are told in words and as a gauge', async (t) => {
+  const { reader } = fleet(t)
+  const meta = await metaOf(t, leader({ t: 4 }))
+  const dead = await startFakeMeta(() => 'silence')
+  await dead.close()
+  const clusters = new Map<string, readonly string[]>([['well', [meta.address]]])
+  for (let index = 0; index < 7; index++) clusters.set(`dead${index}`, [dead.address])
+  const metrics = new Metrics()
+  const health = watchClusters({
+    runtime,
+    control: reader,
+    controlRoot,
+    id: 'g1',
+    directory: { clusters: () => clusters },
+    metrics,
+    intervalMs: 100,
+  })
+  t.teardown(() => health.close())
+  await until(() => health.results().length === 8)
+  t.equal(health.result('well')?.queryOk, true)
+  const reasons = health.degradedReasons()
+  t.match(reasons[0], /^cluster dead\d: no leader, ERR_/)
+  t.same([reasons.length, reasons.at(-1)], [6, 'and 2 clusters more'])
+  const text = await metrics.text()
+  t.match(text, 'gateway_cluster_serving{cluster="well"} 1')
+  t.match(text, 'gateway_cluster_serving{cluster="dead3"} 0')
+  await health.close()
+  t.same(await reader.children(`${controlRoot}/locks`), [], 'the leases are given back')
+})

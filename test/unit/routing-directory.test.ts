@@ -1,6 +1,6 @@
 /** The table directory in virtual time: what holders of copies are told, and when it is settled. */
 import t from 'tap'
-import { root, RoutingWorld, told } from '../support/routing-world.ts'
+import { controlRoot, root, RoutingWorld, told } from '../support/routing-world.ts'
 
 void t.test('listeners hear every settled answer, its changes and evictions', async (t) => {
   const routing = await RoutingWorld.start()
@@ -137,4 +137,21 @@ void t.test('staleness policies are read from configuration texts', async (t) =>
   t.equal(usableMs({ kind: 'serve' }, 10), Infinity)
   t.equal(usableMs({ kind: 'bounded', boundMs: 7 }, 10), 7)
   t.equal(usableMs({ kind: 'fail' }, 10), 10)
+})
+
+void t.test('known clusters are those of the registry and of the tables in memory', async (t) => {
+  const routing = await RoutingWorld.start()
+  const { directory } = routing.directory('gateway')
+  t.same([...directory.clusters()], [])
+  await routing.make(`${controlRoot}/clusters/c2`, { metas: ['two.example:1'] })
+  await routing.make(`${controlRoot}/clusters/c3`, { metas: ['three.example:1'] })
+  await routing.map('a', 'c1')
+  await routing.map('b', 'c2')
+  await routing.lookup(directory, 'a')
+  await routing.lookup(directory, 'b')
+  await routing.until(() => directory.clusters().size === 3)
+  t.equal(directory.clusters().get('c1')?.length, 1)
+  t.same(directory.clusters().get('c2'), ['two.example:1'], 'the registry knows best')
+  t.same(directory.clusters().get('c3'), ['three.example:1'])
+  directory.close()
 })
