@@ -64,6 +64,8 @@ export class ClusterProbes {
   #locksMadeIn = 0
   #timer: Timer | undefined
   #running: Promise<void> | undefined
+  /** Those that a watch began. */
+  readonly #turns = new Set<Promise<void>>()
   #closed = false
 
   constructor(runtime: Runtime, control: Coordinator, options: ProbesOptions) {
@@ -98,7 +100,7 @@ export class ClusterProbes {
     this.#timer?.cancel()
     this.#closing.abort()
     this.#peers.close()
-    await this.#running
+    await Promise.all([this.#running, ...this.#turns])
     const held = [...this.#watched.values()].filter((each) => this.#holds(each))
     this.#watched.clear()
     await Promise.all(held.map((each) => this.#release(each)))
@@ -171,6 +173,11 @@ export class ClusterProbes {
     return each.leaseSession > 0 && each.leaseSession === this.#control.sessionEpoch()
   }
 
+  #turnSoon(each: Watched): void {
+    const turn = this.#turn(each).finally(() => this.#turns.delete(turn))
+    this.#turns.add(turn)
+  }
+
   /** Never rejects: ZooKeeper's troubles end this turn, and the next one is soon. */
   async #turn(each: Watched): Promise<void> {
     if (this.#watched.get(each.cluster) !== each || this.#control.state() !== 'connected') return
@@ -188,6 +195,9 @@ export class ClusterProbes {
       this.#log.debug('probe lease', { cluster: each.cluster, error })
     } finally {
       each.isBusy = false
+      // Known no longer since the lease was asked for.
+      const isGone = this.#closed || this.#watched.get(each.cluster) !== each
+      if (isGone && this.#holds(each)) await this.#release(each)
     }
   }
 
@@ -216,7 +226,6 @@ export class ClusterProbes {
       await this.#control.create(each.path, this.#claim(), { ephemeral: true })
       each.leaseSession = session
       each.writtenAtMs = -Infinity
-      if (this.#closed) await this.#release(each)
       return true
     } catch (error) {
       if (!(error instanceof CoordinatorError) || error.code !== 'node-exists') throw error
@@ -225,7 +234,7 @@ export class ClusterProbes {
     const { data } = await this.#control.get(each.path, () => {
       // Changed, or gone: look again, and take it if it is free.
       each.watchSession = 0
-      if (!this.#closed) void this.#turn(each)
+      if (!this.#closed) this.#turnSoon(each)
     })
     // Of a create whose outcome we did not learn, or of our session before: free with the next turn.
     if (data.equals(this.#claim()) || resultOf(each.cluster, data)?.by === this.#options.id) {

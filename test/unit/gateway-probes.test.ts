@@ -66,7 +66,7 @@ interface Fleet {
 function fleet(t: { teardown: (end: () => Promise<void>) => unknown }): Fleet {
   const memory = new MemoryCoordination(runtime)
   const connect = (name: string): Coordinator =>
-    memory.connect(runtime, { sessionTimeoutMs: 2000, onExpiry: 'renew', name })
+    memory.connect(runtime, { sessionTimeoutMs: 30_000, onExpiry: 'renew', name })
   const reader = connect('reader')
   t.teardown(() => reader.close())
   const clusters = new Map<string, readonly string[]>()
