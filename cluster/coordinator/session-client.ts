@@ -8,6 +8,9 @@
  * - The watchdog asks a cheap question every third of the session time. When no question asked
  *   within the last two thirds was answered, the state is `suspended`, every pending operation ends
  *   with `connection-loss`, and a new connection is tried with the same session.
+ * - With `renew`, a session that could not be resumed for twice its time is given up for a new one.
+ *   It has long expired where a service is; and a service that was restarted empty, or from an old
+ *   copy, refuses for ever whoever has seen more than it has.
  * - Ages are measured from the sending of the question, so they never flatter: the service has
  *   heard from this client at that time or later.
  */
@@ -45,6 +48,8 @@ export interface SessionClientOptions {
 /** Paths and data of one request; a packet of 1 MiB is refused by servers with all that is in it. */
 const requestBytesMax = 1_040_000
 const renewMsMax = 2000
+/** In session times. */
+const giveUpAfter = 2
 
 export class SessionClient implements Coordinator {
   readonly #runtime: Runtime
@@ -69,6 +74,7 @@ export class SessionClient implements Coordinator {
   #unanswered = 0
   #deadlineTimer: Timer | undefined
   #renewTimer: Timer | undefined
+  #giveUpTimer: Timer | undefined
   /** Since the last session that worked. */
   #renewals = 0
   #closing: Promise<void> | undefined
@@ -194,6 +200,7 @@ export class SessionClient implements Coordinator {
     const link = this.#link
     this.#dropLink()
     this.#renewTimer?.cancel()
+    this.#giveUpTimer?.cancel()
     this.#watches.clear()
     this.#enter('closed', () => this.#failAll('closed'))
     await link?.close()
@@ -298,6 +305,7 @@ export class SessionClient implements Coordinator {
         if (sessionId !== this.#sessionId) this.#epoch += 1
         this.#sessionId = sessionId
         this.#renewals = 0
+        this.#giveUpTimer?.cancel()
         this.#watchdog.start(timeoutMs)
         this.#enter('connected', () => {
           for (const pending of this.#waiting.takeAll()) this.#send(pending)
@@ -316,12 +324,22 @@ export class SessionClient implements Coordinator {
     this.#connectionNumber += 1
     this.#watchdog.stop()
     this.#unanswered = 0
+    if (this.#state === 'connected') this.#onSuspended()
     this.#enter(this.#state === 'connected' ? 'suspended' : this.#state, () => {
       this.#sent.failAll('connection-loss')
     })
   }
 
+  #onSuspended(): void {
+    this.#giveUpTimer?.cancel()
+    if (this.#options.onExpiry === 'end') return
+    this.#giveUpTimer = this.#runtime.timers.after(giveUpAfter * this.#timeoutMs, () => {
+      if (this.#state === 'suspended') this.#onExpired()
+    })
+  }
+
   #onExpired(): void {
+    this.#giveUpTimer?.cancel()
     const link = this.#link
     this.#dropLink()
     void link?.close()

@@ -12,6 +12,10 @@ export interface RealZooKeeper {
   readonly port: number
   /** kill -9 and start again on the same data and port. */
   readonly restart: () => Promise<void>
+  /** kill -9. */
+  readonly kill: () => Promise<void>
+  /** After `kill`, on the same port; on the same data, or on none. */
+  readonly startAgain: (data: 'same' | 'none') => Promise<void>
   readonly freeze: () => void
   readonly thaw: () => void
   readonly close: () => Promise<void>
@@ -49,6 +53,11 @@ admin.enableServer=false
     port,
     restart: async () => {
       await kill(child)
+      child = await start(folder, port)
+    },
+    kill: () => kill(child),
+    startAgain: async (data) => {
+      if (data === 'none') rmSync(join(folder, 'data'), { recursive: true, force: true })
       child = await start(folder, port)
     },
     freeze: () => freeze(child),

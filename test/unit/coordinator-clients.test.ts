@@ -234,3 +234,40 @@ void t.test('garbage from a server is a broken connection and no crash', async (
   while (served <= answers.length) await new Promise((resolve) => setTimeout(resolve, 10))
   t.not(zk.state(), 'connected')
 })
+
+void t.test(
+  'with renew, what cannot resume its session for twice its time takes a new one',
+  async (t) => {
+    const world = new SimulatedWorld({ seed: 7 })
+    const service = new MemoryCoordination(world.node('coordination', { ip: '10.0.0.9' }).runtime, {
+      sessionTimeoutMs: { min: 60_000, max: 60_000 },
+    })
+    const connect = (name: string, ip: string, onExpiry: 'renew' | 'end'): Coordinator =>
+      service.connect(world.node(name, { ip }).runtime, {
+        name,
+        sessionTimeoutMs: 60_000,
+        onExpiry,
+      })
+    const renewing = connect('renewing', '10.0.0.1', 'renew')
+    const ending = connect('ending', '10.0.0.2', 'end')
+    const pass = (ms: number): Promise<boolean> => world.run({ untilMs: world.nowMs() + ms })
+    await pass(1000)
+    const lost: string[] = []
+    void renewing.exists('/watched', (event) => lost.push(event.type))
+    await pass(1000)
+    // The service stands still, so it expires nobody.
+    service.freeze()
+    await pass(60_000)
+    t.same([renewing.state(), ending.state(), lost.length], ['suspended', 'suspended', 0])
+    await pass(120_000)
+    t.same(
+      [renewing.state(), ending.state(), lost.join()],
+      ['expired', 'suspended', 'session-lost'],
+    )
+    service.thaw()
+    await pass(20_000)
+    t.same([renewing.state(), renewing.sessionEpoch()], ['connected', 2])
+    t.equal(ending.sessionEpoch(), 1)
+    for (const one of [renewing, ending]) void one.close()
+  },
+)
