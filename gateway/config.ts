@@ -9,6 +9,7 @@ import {
   integer,
   list,
   optional,
+  reloadable,
   secret,
   section,
   size,
@@ -22,7 +23,7 @@ const RANGES_MAX = 256
 const ALLOWANCES_MAX = 256
 const host = { pattern: /^[A-Za-z0-9._-]{1,253}$/, expected: 'a host name or an IPv4 address' }
 
-export const gatewayConfig = defineConfig('One gateway: the address of many clusters', {
+const options = defineConfig('One gateway: the address of many clusters', {
   id: optional(
     text({
       about: "This gateway's name in the fleet; left out: its host name and client port",
@@ -310,17 +311,37 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
     ),
   }),
   workers: integer({
-    about: 'Processes that serve clients; with 1 the process itself does',
+    about: 'Processes that serve clients; with 1 the process itself (from or to 1: by a restart)',
     default: 1,
     min: 1,
     max: 64,
     unit: 'processes',
   }),
   drainMs: duration({
-    about: 'At the end, connections are closed spread over this time',
-    default: 2000,
+    about: 'At the end and after a reload, connections are ended spread over this time',
+    default: 10_000,
     min: 0,
     max: 60_000,
+  }),
+  lameDuckMs: duration({
+    about: 'At the end, not ready for this long before connections are refused and ended',
+    default: 0,
+    min: 0,
+    max: 60_000,
+  }),
+  overload: section('A process that does not keep up refuses work at once instead of late', {
+    lagMs: duration({
+      about: 'Lateness of the event loop that counts as overload',
+      default: 200,
+      min: 10,
+      max: 10_000,
+    }),
+    forMs: duration({
+      about: 'Overload for this long: cold lookups are refused; for twice as long: connections',
+      default: 2000,
+      min: 100,
+      max: 60_000,
+    }),
   }),
   log: section('Log', {
     level: choice({
@@ -348,5 +369,21 @@ export const gatewayConfig = defineConfig('One gateway: the address of many clus
     }),
   }),
 })
+
+/** What serves clients can be replaced while the process lives; sessions, routes and ports cannot. */
+export const gatewayConfig = reloadable(options, [
+  'rpc',
+  'tls',
+  'rpcPolicy',
+  'meta',
+  'limits',
+  'requestTimeoutMs',
+  'errors',
+  'coalescing',
+  'workers',
+  'drainMs',
+  'lameDuckMs',
+  'overload',
+])
 
 export type GatewayConfig = ConfigOf<typeof gatewayConfig>

@@ -83,7 +83,7 @@ const mayTouchTheWorld = [
   /^cluster\/storage\/rocksdb\.ts$/,
   /^cluster\/coordinator\/zookeeper[a-z-]*\.ts$/,
   /^gateway\/admin\//,
-  /^gateway\/processes\/workers\.ts$/,
+  /^gateway\/processes\/(worker|worker-process|hand-over|handed-network)\.ts$/,
 ]
 
 const worldly: readonly (readonly [RegExp, string])[] = [

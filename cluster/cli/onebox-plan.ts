@@ -172,6 +172,8 @@ export function planOnebox(options: OneboxOptions): OneboxPlan {
       http: { host: '127.0.0.1', port: portBase + 80 },
       zookeeper: { servers, root: `${chroot}${mappingRoot}` },
       workers: options.gatewayWorkers,
+      // Ctrl-C is not the end of thousands of clients.
+      drainMs: 1000,
     },
   })
   return {

@@ -13,15 +13,7 @@ import {
 } from 'node:net'
 import { SecureEntrance } from './node-tls.ts'
 import { RuntimeError } from './runtime.ts'
-import type {
-  Listener,
-  Network,
-  Socket,
-  SocketHandlers,
-  Timer,
-  Timers,
-  TlsListening,
-} from './runtime.ts'
+import type { Listener, Network, Socket, SocketHandlers, Timer, Timers } from './runtime.ts'
 import { systemError } from './system-error.ts'
 
 const keepAliveMs = 30_000
@@ -81,85 +73,108 @@ function connectSocket(
   return adopt(socket, attempt, () => handlers, lent)
 }
 
-async function listen(
-  at: {
-    readonly host: string
-    readonly port: number
-    readonly lends?: boolean
-    readonly tls?: TlsListening | undefined
-  },
-  onSocket: (socket: Socket) => SocketHandlers,
-): Promise<Listener> {
-  const attempt = `listen on ${at.host}:${at.port}`
-  const accept = (socket: NetSocket): void => {
-    const peer = addressOf(socket.remoteAddress, socket.remotePort)
-    adopt(socket, `connection from ${peer}`, onSocket, undefined)
-  }
-  const secure = at.tls === undefined ? undefined : new SecureEntrance(at.tls, accept)
-  const server = createServer(
-    {
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: acceptedKeepAliveMs,
-    },
-    secure === undefined ? accept : (socket) => secure.enter(socket),
-  )
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => reject(systemError(attempt, cause)))
-    server.listen({ host: at.host, port: at.port, backlog }, resolve)
-  })
-  if (at.lends === true && secure === undefined) lendAccepted(server, onSocket)
-  // Failures to accept (too many open files) leave the listener open: the peer sees a reset.
-  server.on('error', () => undefined)
-  const bound = server.address()
-  if (bound === null || typeof bound === 'string')
-    throw new RuntimeError('EOTHER', `${attempt}: not a TCP address`)
-  return {
-    host: at.host,
-    port: bound.port,
-    close: () => closeListener(server),
-    ...(secure === undefined ? {} : { setTls: (material) => secure.set(material) }),
-  }
+async function listen(at: ListenAt, onSocket: OnSocket): Promise<Listener> {
+  const { enter, setTls } = entrance(at, onSocket)
+  return { ...(await listenBare(at, enter)), ...(setTls === undefined ? {} : { setTls }) }
 }
 
-interface TcpHandle {
+type ListenAt = Parameters<Network['listen']>[0]
+type OnSocket = (socket: Socket) => SocketHandlers
+
+/** An accepted connection that nobody reads yet: Node's own handle. */
+export interface BareConnection {
+  /** Lets go of it in this process; where another process holds it too, it lives on. */
+  readonly close: () => void
+}
+
+interface TcpHandle extends BareConnection {
   onconnection?: (error: number, handle: TcpHandle | undefined) => void
   readonly setNoDelay: (on: boolean) => number
   readonly setKeepAlive: (on: boolean, delaySeconds: number) => number
 }
 
 /**
+ * Accepts connections and hands them on as they are, to an `entrance` of this process or of another.
+ * The accepted handle is Node's own; a Node without it gives the handle of the socket that it made.
+ * Rejects with a RuntimeError such as EADDRINUSE.
+ */
+export async function listenBare(
+  at: { readonly host: string; readonly port: number },
+  onConnection: (connection: BareConnection) => void,
+): Promise<Listener> {
+  const attempt = `listen on ${at.host}:${at.port}`
+  const accept = (handle: TcpHandle): void => {
+    handle.setNoDelay(true)
+    handle.setKeepAlive(true, acceptedKeepAliveMs / 1000)
+    onConnection(handle)
+  }
+  const server = createServer({ pauseOnConnect: true }, (socket) =>
+    accept(Reflect.get(socket, '_handle') as TcpHandle),
+  )
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => reject(systemError(attempt, cause)))
+    server.listen({ host: at.host, port: at.port, backlog }, resolve)
+  })
+  const listening = Reflect.get(server, '_handle') as TcpHandle | null | undefined
+  if (typeof listening?.onconnection === 'function')
+    listening.onconnection = (error, handle) => {
+      // Too many open files, or the peer has left again: it sees a reset.
+      if (error === 0 && handle !== undefined) accept(handle)
+    }
+  // Failures to accept (too many open files) leave the listener open: the peer sees a reset.
+  server.on('error', () => undefined)
+  const bound = server.address()
+  if (bound === null || typeof bound === 'string')
+    throw new RuntimeError('EOTHER', `${attempt}: not a TCP address`)
+  return { host: at.host, port: bound.port, close: () => closeListener(server) }
+}
+
+export interface Entrance {
+  readonly enter: (connection: BareConnection) => void
+  readonly setTls?: NonNullable<Listener['setTls']>
+}
+
+/** What an accepted connection goes through before it is a socket of the contract. */
+export function entrance(at: Pick<ListenAt, 'lends' | 'tls'>, onSocket: OnSocket): Entrance {
+  if (at.tls === undefined)
+    return { enter: at.lends === true ? enterLending(onSocket) : (bare) => admit(netSocket(bare)) }
+  const secure = new SecureEntrance(at.tls, admit)
+  return { enter: (bare) => secure.enter(netSocket(bare)), setTls: (tls) => secure.set(tls) }
+
+  function admit(socket: NetSocket): void {
+    const peer = addressOf(socket.remoteAddress, socket.remotePort)
+    adopt(socket, `connection from ${peer}`, onSocket, undefined)
+  }
+}
+
+function netSocket(handle: BareConnection, onread?: OnReadOpts): NetSocket {
+  const options: SocketConstructorOpts & { handle: BareConnection } = {
+    handle,
+    allowHalfOpen: true,
+    readable: true,
+    writable: true,
+    ...(onread === undefined ? {} : { onread }),
+  }
+  return new NetSocket(options)
+}
+
+/**
  * Accepted sockets read into one shared buffer. Node has the option (`onread`) for sockets that
  * connect and not for those it accepts: for each read of those it takes 64 KB of memory, cuts it to
  * size and wraps it, 3 of the 15 us that a small request and its answer cost in all. So the accepted
- * handle is wrapped here, with the constructor that Node itself uses. A Node without that handle
- * accepts as it always does, which is as right and slower.
+ * handle is wrapped here, with the constructor that Node itself uses.
  */
-function lendAccepted(server: Server, onSocket: (socket: Socket) => SocketHandlers): void {
-  const listening = Reflect.get(server, '_handle') as TcpHandle | null | undefined
-  if (typeof listening?.onconnection !== 'function') return
+function enterLending(onSocket: OnSocket): (connection: BareConnection) => void {
   const shared = Buffer.allocUnsafeSlow(sharedBytes)
-  listening.onconnection = (error, handle) => {
-    // Too many open files, or the peer has left again: it sees a reset.
-    if (error !== 0 || handle === undefined) return
-    handle.setNoDelay(true)
-    handle.setKeepAlive(true, acceptedKeepAliveMs / 1000)
+  return (connection) => {
     let handlers: SocketHandlers | undefined
-    const options: SocketConstructorOpts & { handle: TcpHandle; onread: OnReadOpts } = {
-      handle,
-      allowHalfOpen: true,
-      readable: true,
-      writable: true,
-      onread: {
-        buffer: shared,
-        callback: (readBytes: number): boolean => {
-          handlers?.onData(shared.subarray(0, readBytes))
-          return true
-        },
+    const socket = netSocket(connection, {
+      buffer: shared,
+      callback: (readBytes: number): boolean => {
+        handlers?.onData(shared.subarray(0, readBytes))
+        return true
       },
-    }
-    const socket = new NetSocket(options)
+    })
     const peer = addressOf(socket.remoteAddress, socket.remotePort)
     adopt(socket, `connection from ${peer}`, (adopted) => (handlers = onSocket(adopted)), 'shared')
   }

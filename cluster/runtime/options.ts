@@ -37,20 +37,36 @@ type ValuesOf<Entries> = { readonly [Key in keyof Entries]: ValueOf<Entries[Key]
 /** The type of a loaded configuration; `Schema` is what `section` or `defineConfig` answered. */
 export type ConfigOf<Schema extends AnySection> = ValuesOf<Schema['entries']>
 
+/** Marks options and whole sections of a schema, by key: a running process takes new values. */
+export function reloadable<const Entries extends AnyEntries>(
+  schema: Section<Entries>,
+  keys: readonly (keyof Entries & string)[],
+): Section<Entries> {
+  const marked = Object.entries(schema.entries).map(([key, entry]) =>
+    keys.includes(key) ? [key, markedEntry(entry)] : [key, entry],
+  )
+  // The mark changes no type: same kinds, same keys.
+  return { ...schema, entries: Object.fromEntries(marked) as Entries }
+}
+
+function markedEntry(entry: Option<unknown> | AnySection): Option<unknown> | AnySection {
+  return entry.kind === 'option'
+    ? { ...entry, reloadable: true }
+    : reloadable(entry, Object.keys(entry.entries))
+}
+
 interface Described<T> {
   readonly about: string
   readonly default?: T
-  readonly reloadable?: true
 }
 
 function option<T>(described: Described<T>, read: (raw: unknown) => OptionReading<T>): Option<T> {
-  const { about, reloadable } = described
+  const { about } = described
   return {
     kind: 'option',
     about,
     read,
     ...(described.default === undefined ? {} : { initial: { value: described.default } }),
-    ...(reloadable === undefined ? {} : { reloadable }),
   }
 }
 

@@ -32,6 +32,8 @@ export interface RunningServer {
   readonly reload?: () => Promise<void>
   /** Stops accepting, finishes what is in flight, closes everything. Called once. */
   readonly drain: () => Promise<void>
+  /** A drain that takes longer ends the process with exit code 1; a minute when left out. */
+  readonly drainMsMax?: () => number
 }
 
 export interface ServerProcess<Schema extends AnySection> {
@@ -54,17 +56,23 @@ export interface ServerProcess<Schema extends AnySection> {
   readonly start: (context: ServerContext<ConfigOf<Schema>>) => Promise<RunningServer>
 }
 
-export interface ServerContext<Config> {
+export interface Loaded<Config> {
   readonly config: Config
   /** The same for people: every option with its source, secrets masked. */
   readonly effective: readonly EffectiveOption[]
+  /** What an operator should know of it. */
+  readonly notes: readonly string[]
+}
+
+export interface ServerContext<Config> extends Loaded<Config> {
+  /** File, environment and flags once more, for a reload; as valid as at the start, or not at all. */
+  readonly reread: () => Loaded<Config> | { readonly problems: readonly string[] }
   readonly runtime: Runtime
   readonly metrics: Metrics
   readonly log: Log
 }
 
-/** A drain that takes longer ends the process with exit code 1. */
-const drainMsMax = 60_000
+const drainMsMaxUsual = 60_000
 /** After a drain nothing should keep the process alive; what does anyway gets this long. */
 const lingerMsMax = 5_000
 
@@ -118,26 +126,19 @@ export async function runServer<Schema extends AnySection>(
     return 0
   }
   const loaded = configOf(server, flags)
-  const problems = 'problems' in loaded ? loaded.problems : server.problems?.(loaded.config)
-  if ('problems' in loaded || (problems !== undefined && problems.length > 0)) {
-    for (const problem of problems ?? []) say(`metaproxy ${server.name}: ${problem}`)
+  if ('problems' in loaded) {
+    for (const problem of loaded.problems) say(`metaproxy ${server.name}: ${problem}`)
     return 2
   }
   if (flags.check) {
     process.stdout.write('configuration is valid\n')
     return 0
   }
-  return serve(server, loaded)
-}
-
-interface Loaded<Config> {
-  readonly config: Config
-  readonly effective: readonly EffectiveOption[]
-  readonly notes: readonly string[]
+  return serve(server, loaded, () => configOf(server, flags))
 }
 
 function configOf<Schema extends AnySection>(
-  { schema, translate }: Pick<ServerProcess<Schema>, 'schema' | 'translate'>,
+  { schema, translate, problems }: ServerProcess<Schema>,
   { file, flags }: ServerFlags,
 ): Loaded<ConfigOf<Schema>> | { readonly problems: readonly string[] } {
   let fileText: string | undefined
@@ -157,13 +158,17 @@ function configOf<Schema extends AnySection>(
   })
   if (!loaded.ok) return { problems: loaded.problems }
   const { config, origins, notes } = loaded
+  const between = problems?.(config) ?? []
+  if (between.length > 0) return { problems: between }
   return { config, effective: effectiveConfig(schema, config, origins), notes }
 }
 
 async function serve<Schema extends AnySection>(
   server: ServerProcess<Schema>,
-  { config, effective, notes }: Loaded<ConfigOf<Schema>>,
+  loaded: Loaded<ConfigOf<Schema>>,
+  reread: ServerContext<ConfigOf<Schema>>['reread'],
 ): Promise<number> {
+  const { config, notes } = loaded
   const log = createLog({
     level: server.logLevel?.(config) ?? 'info',
     name: server.name,
@@ -183,13 +188,8 @@ async function serve<Schema extends AnySection>(
   let running: RunningServer
   const state = { draining: false }
   try {
-    running = await server.start({
-      config,
-      effective,
-      runtime: nodeRuntime({ log }),
-      metrics,
-      log,
-    })
+    const runtime = nodeRuntime({ log })
+    running = await server.start({ ...loaded, reread, runtime, metrics, log })
     const at = server.health(config)
     if (at !== undefined)
       health = await serveHttp({ ...at, routes: healthRoutes(running, metrics, state) })
@@ -239,6 +239,7 @@ async function drain(
   health: HttpServer | undefined,
   log: Log,
 ): Promise<number> {
+  const drainMsMax = running.drainMsMax?.() ?? drainMsMaxUsual
   const overdue = setTimeout(() => {
     log.error('drain took too long', { drainMsMax })
     process.exit(1)

@@ -43,7 +43,7 @@ export interface AdminParts {
   /** Health and metrics, which answer everybody who reaches the port. */
   readonly pages: HealthPages
   /** For `GET /config`. */
-  readonly effective: readonly EffectiveOption[]
+  readonly effective: () => readonly EffectiveOption[]
   readonly lookup?: (table: string) => RouteServed | undefined
   /** For `GET /debug/table/<table>`. */
   readonly tableView?: (table: string) => Promise<TableView>
@@ -98,7 +98,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   )
   await app.register(async (scope) => {
     scope.addHook('onRequest', async (request) => refuseStrangers(request))
-    scope.get('/config', { schema: { hide: true } }, () => ({ options: parts.effective }))
+    scope.get('/config', { schema: { hide: true } }, () => ({ options: parts.effective() }))
     const { tableView } = parts
     if (tableView !== undefined)
       scope.get<{ Params: { table: string } }>(

@@ -4,7 +4,7 @@
  * reload a worker may run newer code than the primary: `FORMAT` changes with every change here, and
  * a worker of another format is refused.
  */
-import type { LogFields } from '../../cluster/runtime/runtime.ts'
+import type { RuntimeErrorCode } from '../../cluster/runtime/runtime.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 
@@ -45,8 +45,8 @@ export interface StateMessage {
 export type ToWorker =
   | RoutesMessage
   | StateMessage
-  /** The first message: what to be. */
-  | { readonly type: 'start'; readonly format: number; readonly config: GatewayConfig }
+  /** The first message, behind the worker's `hello`: what to be. */
+  | { readonly type: 'start'; readonly name: string; readonly config: GatewayConfig }
   | {
       readonly type: 'listening'
       readonly question: number
@@ -57,7 +57,7 @@ export type ToWorker =
   | {
       readonly type: 'not-listening'
       readonly question: number
-      readonly code: string
+      readonly code: RuntimeErrorCode
       readonly message: string
     }
   /** With a handle. Acknowledged with `accepted`; until then the primary holds the connection too. */
@@ -69,7 +69,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly type: 'hello'; readonly format: number }
   /** It could not start; it exits. */
-  | { readonly type: 'failed'; readonly code: string; readonly message: string }
+  | { readonly type: 'failed'; readonly code: RuntimeErrorCode; readonly message: string }
   | {
       readonly type: 'listen'
       readonly question: number
@@ -93,11 +93,8 @@ export interface WorkerReport {
   readonly unready?: string
   readonly degraded: readonly string[]
   readonly connections: number
+  /** Connections that it was ever given. */
+  readonly taken: number
   /** It takes no further connection for now (L-7). */
   readonly isRefusing: boolean
-}
-
-/** Anything on the channel that is none of our messages is ignored. */
-export function isMessage(value: unknown): value is { readonly type: string } & LogFields {
-  return typeof value === 'object' && value !== null && 'type' in value
 }

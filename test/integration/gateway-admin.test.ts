@@ -39,7 +39,7 @@ async function start(
     runtime,
     coordinator,
     pages: healthPages(gateway, () => metrics.text()),
-    effective: [],
+    effective: () => [],
   })
   t.teardown(async () => {
     await admin.close()

@@ -1,200 +1,205 @@
 /**
- * The gateway as processes: the built command with workers, against the embedded ZooKeeper and a
- * scripted meta server. Workers are killed, the port is taken, the configuration is wrong.
+ * The gateway as processes: a primary that holds the ZooKeeper sessions and the port, and workers that
+ * serve from copies (gateway.md 10). Workers and the primary are killed under load, the port is
+ * taken, the configuration is wrong.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { startEmbeddedZooKeeper } from '../../cluster/coordinator/embedded/server.ts'
-import { connectZooKeeper } from '../../cluster/coordinator/zookeeper.ts'
-import { decodeResult } from '../../cluster/protocol/frame.ts'
-import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
-import { silentLog } from '../../cluster/runtime/log.ts'
-import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { startFakeMeta } from '../support/fake-meta.ts'
+import {
+  appIdOf,
+  askAppId,
+  childrenOf,
+  isAlive,
+  runCommand,
+  startStand,
+} from '../support/gateway-process.ts'
 import { FrameClient, root, until } from '../support/gateway-world.ts'
 
-const cli = new URL('../../cluster/cli/main.js', import.meta.url).pathname
-
 // A process takes a second to start, more when the machine is busy.
-t.setTimeout(120_000)
+t.setTimeout(180_000)
 
-interface Ended {
-  readonly code: number | null
-  readonly output: string
-}
-
-function run(words: readonly string[]): {
-  readonly child: ChildProcess
-  readonly output: () => string
-  readonly ended: Promise<Ended>
-} {
-  const child = spawn(process.execPath, [cli, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const ended = new Promise<Ended>((resolve) => {
-    child.once('close', (code) => resolve({ code, output }))
+void t.test('L-1: two workers serve, and hold no ZooKeeper session of their own', async (t) => {
+  const stand = await startStand(t.testdir(), { workers: 2 })
+  const one = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
+  const two = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 2 }))
+  t.teardown(async () => {
+    await stand.close()
+    await Promise.all([one.close(), two.close()])
   })
-  return { child, output: () => output, ended }
-}
+  await stand.map('temp', [one.address])
+  t.equal((await runCommand(['gateway', '--config', stand.file, '--check-config']).ended).code, 0)
+  const gateway = stand.start()
+  await until(stand.isReady)
+  const pid = gateway.child.pid ?? 0
+  t.equal(childrenOf(pid).length, 2)
+  t.equal(stand.zookeeper.sessions(), 3, 'of the test, and for data and control of the gateway')
 
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const bound = server.address()
-  await new Promise((resolve) => {
-    server.close(resolve)
-  })
-  return typeof bound === 'object' ? (bound?.port ?? 0) : 0
-}
-
-/** A served query, whatever it takes: workers may be on their way. */
-async function askAppId(port: number): Promise<number> {
-  try {
-    const client = await FrameClient.dial(port)
-    // A connection handed to a worker at the moment of its death stays silent.
-    const patience = setTimeout(() => client.destroy(), 1000)
-    try {
-      return decodeResult(QueryCfgResponse, (await client.query('temp')).result).appId
-    } finally {
-      clearTimeout(patience)
-      client.destroy()
-    }
-  } catch {
-    return -1
+  const ask = async (client: FrameClient): Promise<number> => appIdOf(await client.query('temp'))
+  const clients: FrameClient[] = []
+  while (clients.length < 20) {
+    const client = await FrameClient.dial(stand.rpc)
+    clients.push(client)
+    t.equal(await ask(client), 1)
   }
-}
+  t.equal(await stand.metric('client_connection_count'), 20, 'O-2: one number for all workers')
+  t.equal(await stand.metric('client_query_config_count{table="temp"}'), 20)
+  t.equal(await stand.metric('zk_request_count{table="temp"}'), 1, 'one read for all of them')
+
+  await stand.map('temp', [two.address])
+  await until(async () => (await Promise.all(clients.map(ask))).every((appId) => appId === 2))
+  t.pass('a moved table is seen in every worker')
+  const counted = await stand.metric('client_query_config_count{table="temp"}')
+
+  const [victim = 0] = childrenOf(pid)
+  process.kill(victim, 'SIGKILL')
+  // Spread evenly: half of them end, and those of the other worker live on.
+  await until(() => clients.filter((client) => client.hasEnded).length >= 10)
+  await until(() => !isAlive(victim))
+  const left = clients.filter((client) => !client.hasEnded)
+  t.equal(left.length, 10)
+  for (const client of left) t.equal(await ask(client), 2)
+  await until(async () => (await stand.metric('gateway_worker_restarts_total')) === 1)
+  await until(async () => childrenOf(pid).length === 2 && (await stand.isReady()))
+  t.ok(
+    ((await stand.metric('client_query_config_count{table="temp"}')) ?? 0) >= (counted ?? 0),
+    'O-2: what a dead worker counted stays counted',
+  )
+  const more = await Promise.all(Array.from({ length: 10 }, () => FrameClient.dial(stand.rpc)))
+  for (const client of more) t.equal(await ask(client), 2)
+  t.equal(stand.zookeeper.sessions(), 3)
+
+  gateway.child.kill('SIGTERM')
+  await until(() => [...left, ...more].every((client) => client.hasEnded))
+  for (const client of [...clients, ...more]) client.destroy()
+  t.equal((await gateway.ended).code, 0, gateway.output())
+  t.equal(stand.zookeeper.sessions(), 1)
+  await until(() => one.connections.size + two.connections.size === 0)
+})
+
+void t.test('L-2: no new connection hangs while workers are killed', async (t) => {
+  const stand = await startStand(t.testdir(), { workers: 2 })
+  const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
+  t.teardown(async () => {
+    await stand.close()
+    await meta.close()
+  })
+  await stand.map('temp', [meta.address])
+  const gateway = stand.start()
+  await until(stand.isReady)
+  const pid = gateway.child.pid ?? 0
+  const storm = { isOver: false }
+  let answered = 0
+  let closed = 0
+  let slowestMs = 0
+  const rush = async (): Promise<void> => {
+    while (!storm.isOver) {
+      const startedAt = performance.now()
+      if ((await askAppId(stand.rpc, 'temp', 20_000)) === 1) answered++
+      else closed++
+      slowestMs = Math.max(slowestMs, performance.now() - startedAt)
+    }
+  }
+  const rushes = Array.from({ length: 16 }, rush)
+  for (let kills = 0; kills < 6; kills++) {
+    const before = answered
+    await until(() => answered > before + 50)
+    const [victim] = childrenOf(pid)
+    if (victim !== undefined) process.kill(victim, 'SIGKILL')
+    await until(() => childrenOf(pid).every((child) => child !== victim))
+    await until(() => childrenOf(pid).length === 2)
+  }
+  storm.isOver = true
+  await Promise.all(rushes)
+  t.comment(`${answered} answered, ${closed} closed, the slowest after ${slowestMs.toFixed(0)} ms`)
+  t.ok(closed > 0, 'some were cut off')
+  t.ok(
+    slowestMs < 5000,
+    'a close, at the latest a second after: nobody waited for his own patience',
+  )
+  t.match((await stand.page('/readyz')).text, /6 worker crashes within a minute/)
+  t.equal(await askAppId(stand.rpc), 1, 'not ready, and serving all the same')
+})
 
 void t.test(
-  'a gateway of two workers: health, a killed worker, a moved table, the end',
-  { timeout: 60_000 },
+  'L-1: the death of the primary does not cut off clients, and frees the port',
   async (t) => {
-    const folder = t.testdir({ zookeeper: {} })
-    const runtime = nodeRuntime({ log: silentLog })
-    const zookeeper = await startEmbeddedZooKeeper(runtime, {
-      host: '127.0.0.1',
-      port: 0,
-      dataDirectory: join(folder, 'zookeeper'),
-    })
-    const one = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
-    const two = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 2 }))
-    const editor = connectZooKeeper(runtime, {
-      servers: `127.0.0.1:${zookeeper.port}`,
-      sessionTimeoutMs: 4000,
-      onExpiry: 'renew',
-    })
-    const [rpc, http] = [await freePort(), await freePort()]
-    const file = join(folder, 'gateway.yaml')
-    writeFileSync(
-      file,
-      `rpc: { host: 127.0.0.1, port: ${rpc} }\nhttp: { host: 127.0.0.1, port: ${http} }\nzookeeper: { servers: "127.0.0.1:${zookeeper.port}", root: ${root} }\nworkers: 2\ndrainMs: 100\n`,
-    )
-    t.equal(
-      (await run(['gateway', '--config', file, '--check-config']).ended).code,
-      0,
-      '--check-config',
-    )
-
-    const gateway = run(['gateway', '--config', file])
+    const stand = await startStand(t.testdir(), { workers: 2, drainMs: 1500 })
+    const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
     t.teardown(async () => {
-      gateway.child.kill('SIGKILL')
-      await gateway.ended
-      await editor.close()
-      await zookeeper.close()
-      await Promise.all([one.close(), two.close()])
+      await stand.close()
+      await meta.close()
     })
-    const page = async (path: string): Promise<{ status: number; text: string }> => {
-      try {
-        const response = await fetch(`http://127.0.0.1:${http}${path}`, {
-          headers: { connection: 'close' },
-        })
-        return { status: response.status, text: await response.text() }
-      } catch {
-        return { status: 0, text: '' }
-      }
-    }
-    const put = async (
-      metas: readonly string[],
-      precondition: Readonly<Record<string, string>>,
-    ): Promise<string> => {
-      const response = await fetch(`http://127.0.0.1:${http}/api/v1/tables/temp`, {
-        method: 'PUT',
-        headers: { 'content-type': 'application/json', connection: 'close', ...precondition },
-        body: JSON.stringify({ cluster: 'c', metas }),
-      })
-      t.ok(response.ok, await response.text())
-      return response.headers.get('etag') ?? ''
-    }
-    await until(async () => (await page('/readyz')).text === 'ready\n')
-    const etag = await put([one.address], { 'if-none-match': '*' })
-    await until(async () => (await askAppId(rpc)) === 1)
+    await stand.map('temp', [meta.address])
+    const gateway = stand.start()
+    await until(stand.isReady)
+    const workers = childrenOf(gateway.child.pid ?? 0)
+    t.equal(workers.length, 2)
+    const clients = await Promise.all(Array.from({ length: 20 }, () => FrameClient.dial(stand.rpc)))
+    for (const client of clients) await client.query('temp')
+    const resets: unknown[] = []
+    for (const client of clients) client.socket.on('error', (error) => resets.push(error))
 
-    const metrics = await page('/metrics')
-    for (const worker of ['primary', '1', '2'])
-      t.match(metrics.text, new RegExp(`process_cpu_seconds_total\\{worker="${worker}"\\}`))
-
-    const pids = [...gateway.output().matchAll(/"pid":(\d+)/g)].map((match) => Number(match[1]))
-    const workerPid = pids.find((pid) => pid !== gateway.child.pid)
-    t.ok(workerPid, 'workers log with their own pid')
-    process.kill(workerPid ?? 0, 'SIGKILL')
-    await until(async () => (await askAppId(rpc)) === 1)
-    await until(async () =>
-      /gateway_worker_restarts_total\{worker="primary"\} 1/.test((await page('/metrics')).text),
+    gateway.child.kill('SIGKILL')
+    const next = stand.start()
+    let servedAfter = 0
+    await Promise.all(
+      clients.map(async (client) => {
+        try {
+          while (!client.hasEnded) {
+            await client.query('temp')
+            servedAfter++
+          }
+        } catch {
+          // Its connection was ended, in order.
+        }
+      }),
     )
-    await until(async () => (await page('/readyz')).text === 'ready\n')
-
-    await put([two.address], { 'if-match': etag })
-    await until(async () => (await askAppId(rpc)) === 2)
-
-    const idle = await FrameClient.dial(rpc)
-    gateway.child.kill('SIGTERM')
-    await until(() => idle.hasEnded)
-    idle.destroy()
-    t.equal((await gateway.ended).code, 0, gateway.output())
-    await until(() => one.connections.size + two.connections.size === 0)
+    t.ok(servedAfter > 0, 'known tables are served on')
+    t.same(resets, [], 'no connection was reset')
+    for (const client of clients) client.destroy()
+    await until(stand.isReady)
+    t.equal(await askAppId(stand.rpc), 1, next.output())
+    await until(() => !workers.some(isAlive))
+    next.child.kill('SIGTERM')
+    t.equal((await next.ended).code, 0)
   },
 )
 
 void t.test('a wrong configuration and a taken port are one clear line', async (t) => {
-  const folder = t.testdir({
-    'wrong.yaml': 'zookeeper: { servers: "127.0.0.1:1", rot: /tables }\nrpc: { port: seven }\n',
-    'broken.yaml': 'zookeeper: {',
-  })
-  const wrong = await run(['gateway', '--config', join(folder, 'wrong.yaml')]).ended
+  const folder = t.testdir()
+  const wrongFile = join(folder, 'wrong.yaml')
+  const brokenFile = join(folder, 'broken.yaml')
+  writeFileSync(
+    wrongFile,
+    'zookeeper: { servers: "127.0.0.1:1", rot: /tables }\nrpc: { port: seven }\n',
+  )
+  writeFileSync(brokenFile, 'zookeeper: {')
+  const wrong = await runCommand(['gateway', '--config', wrongFile]).ended
   t.equal(wrong.code, 2)
   t.match(wrong.output, /wrong\.yaml:1:\d+: zookeeper\.rot: unknown key/)
   t.match(wrong.output, /wrong\.yaml:2:\d+: rpc\.port: expected a whole number/)
-  t.equal((await run(['gateway', '--config', join(folder, 'broken.yaml')]).ended).code, 2)
-  t.equal((await run(['gateway', '--config', join(folder, 'absent.yaml')]).ended).code, 2)
+  for (const file of [brokenFile, join(folder, 'absent.yaml')])
+    t.equal((await runCommand(['gateway', '--config', file]).ended).code, 2)
 
   const taken = createServer()
   await new Promise<void>((resolve) => {
     taken.listen(0, '127.0.0.1', resolve)
   })
-  const bound = taken.address()
-  const port = typeof bound === 'object' ? (bound?.port ?? 0) : 0
-  for (const [option, other] of [
-    ['rpc.port', 'http.port'],
-    ['http.port', 'rpc.port'],
-  ]) {
-    const words = [
-      'gateway',
-      '--zookeeper.servers',
-      '127.0.0.1:1',
-      '--rpc.host',
-      '127.0.0.1',
-      `--${option ?? ''}`,
-      String(port),
-      `--${other ?? ''}`,
-      '0',
-    ]
-    const ended = await run(words).ended
-    t.equal(ended.code, 1, option ?? '')
+  const { port } = taken.address() as AddressInfo
+  for (const [option, other, workers] of [
+    ['rpc.port', 'http.port', '1'],
+    ['rpc.port', 'http.port', '2'],
+    ['http.port', 'rpc.port', '1'],
+    ['http.port', 'rpc.port', '2'],
+  ] as const) {
+    const flags = { 'zookeeper.servers': '127.0.0.1:1', 'zookeeper.root': root, workers }
+    const all = { ...flags, 'rpc.host': '127.0.0.1', [option]: String(port), [other]: '0' }
+    const words = Object.entries(all).flatMap(([name, value]) => [`--${name}`, value])
+    const ended = await runCommand(['gateway', ...words]).ended
+    t.equal(ended.code, 1, `${option} with ${workers}`)
     t.match(ended.output, new RegExp(`^metaproxy gateway: .*${port}.*$`, 'm'))
   }
   await new Promise((resolve) => {

@@ -94,7 +94,7 @@ export async function startAdminWorld(
       runtime: world.runtime,
       coordinator,
       pages: healthPages(world.gateway, () => world.metrics.text()),
-      effective: [],
+      effective: () => [],
     })
   const admin = await open(world.coordinator)
   const ends: (() => Promise<void>)[] = [() => admin.close()]

@@ -24,7 +24,6 @@ import {
   parseMapping,
 } from '../../gateway/routing/mapping.ts'
 import { readMetaAnswer } from '../../gateway/upstream/meta-answer.ts'
-import { mergeMetricTexts } from '../../gateway/processes/metric-texts.ts'
 import { readQuery } from '../../gateway/clients/query.ts'
 import { answerBudgetMs } from '../../gateway/clients/query-desk.ts'
 
@@ -246,21 +245,6 @@ void t.test('W-2, W-12: what is relayed and what is not', (t) => {
   )
   const cut = configuration('ERR_FORWARD_TO_OTHERS', '1.2.3.4:5').subarray(0, 60)
   t.same(readMetaAnswer(reply('ERR_OK', cut)), { kind: 'forward', leader: undefined }, 'cut')
-  t.end()
-})
-
-void t.test('metrics of several processes become one text', (t) => {
-  const help = '# HELP a_total A\n# TYPE a_total counter\n'
-  const merged = mergeMetricTexts([
-    { worker: '1', text: `${help}a_total 1\na_total{x="y z"} 2\n` },
-    { worker: '2', text: `${help}a_total 3\n# HELP b B\n# TYPE b gauge\nb 4\n` },
-    { worker: '3', text: '' },
-  ])
-  t.equal(
-    merged,
-    `${help}a_total{worker="1"} 1\na_total{worker="1",x="y z"} 2\na_total{worker="2"} 3\n# HELP b B\n# TYPE b gauge\nb{worker="2"} 4\n`,
-  )
-  t.equal(mergeMetricTexts([]), '')
   t.end()
 })
 

@@ -1,0 +1,83 @@
+/**
+ * The network of a worker: connects by itself, but `listen` asks the primary, which accepts and hands
+ * the connections over (`hand-over.ts`). To whoever listens nothing is different.
+ */
+import { type BareConnection, type Entrance, entrance } from '../../cluster/runtime/node-network.ts'
+import {
+  type Listener,
+  type Network,
+  RuntimeError,
+  type Socket,
+  type SocketHandlers,
+  type Timers,
+} from '../../cluster/runtime/runtime.ts'
+import type { FromWorker, ToWorker } from './messages.ts'
+
+type Answer = Extract<ToWorker, { readonly type: 'listening' | 'not-listening' }>
+
+export class HandedNetwork implements Network {
+  readonly connect: Network['connect']
+  readonly resolve: Network['resolve']
+  readonly #timers: Timers
+  readonly #send: (message: FromWorker) => void
+  readonly #asked = new Map<number, (answer: Answer) => void>()
+  readonly #listeners = new Map<number, Entrance>()
+  #question = 0
+  #taken = 0
+  #accepted: number[] = []
+
+  constructor(own: Network, timers: Timers, send: (message: FromWorker) => void) {
+    this.connect = own.connect
+    this.resolve = own.resolve
+    this.#timers = timers
+    this.#send = send
+  }
+
+  async listen(
+    at: Parameters<Network['listen']>[0],
+    onSocket: (socket: Socket) => SocketHandlers,
+  ): Promise<Listener> {
+    const question = ++this.#question
+    const answer = await new Promise<Answer>((resolve) => {
+      this.#asked.set(question, resolve)
+      this.#send({ type: 'listen', question, host: at.host, port: at.port })
+    })
+    if (answer.type === 'not-listening') throw new RuntimeError(answer.code, answer.message)
+    const { listener, host, port } = answer
+    const entered = entrance(at, onSocket)
+    this.#listeners.set(listener, entered)
+    return {
+      host,
+      port,
+      ...(entered.setTls === undefined ? {} : { setTls: entered.setTls }),
+      close: async () => {
+        this.#listeners.delete(listener)
+      },
+    }
+  }
+
+  /** Connections handed over so far. */
+  get taken(): number {
+    return this.#taken
+  }
+
+  onAnswer(answer: Answer): void {
+    this.#asked.get(answer.question)?.(answer)
+    this.#asked.delete(answer.question)
+  }
+
+  /** `connection` is undefined when it was closed before it could be handed over. */
+  onConnection(id: number, listener: number, connection: BareConnection | undefined): void {
+    this.#taken++
+    if (this.#accepted.push(id) === 1)
+      this.#timers.soon(() => {
+        const ids = this.#accepted
+        this.#accepted = []
+        this.#send({ type: 'accepted', ids })
+      })
+    if (connection === undefined) return
+    const entered = this.#listeners.get(listener)
+    if (entered === undefined) connection.close()
+    else entered.enter(connection)
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * What serves the clients of a gateway, seen from the process that the command started: itself
+ * (`single-process.ts`), or a pool of workers (`worker-pool.ts`).
+ */
+import type { GatewayConfig } from '../config.ts'
+import type { Health } from '../health.ts'
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+export interface Replaced {
+  /** Resolves when the last client of before has gone. */
+  readonly drained: Promise<void>
+}
+
+export interface ServingSide extends Health {
+  /** The first port that clients connect to. */
+  readonly address: () => Address
+  /** Client connections now. */
+  readonly connections: () => number
+  /**
+   * Serves new connections by another configuration, and drains the others. Resolves as soon as it
+   * does; rejects when it cannot, and then everything is as it was.
+   */
+  readonly reload: (config: GatewayConfig) => Promise<Replaced>
+  /** Everything that was counted, together with what the caller's process counted (`own`). */
+  readonly metricsText: (own: string) => Promise<string>
+  /** Resolves when every route change so far is in force for every client. */
+  readonly applied: () => Promise<void>
+  /** No further connection; answers what is being worked on, ends the rest over the time. */
+  readonly drain: (spreadMs: number) => Promise<void>
+  /** At once. */
+  readonly kill: () => void
+}

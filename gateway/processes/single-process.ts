@@ -1,0 +1,115 @@
+/**
+ * A gateway in one process: serves from the directory itself. A reload starts a second serving part
+ * beside the first, on the same port, and drains the first (gateway.md L-3). Metrics are kept apart,
+ * and summed, as those of workers are.
+ */
+import { Metrics } from '../../cluster/runtime/metrics.ts'
+import type { Runtime } from '../../cluster/runtime/runtime.ts'
+import type { GatewayConfig } from '../config.ts'
+import { tagLabels } from '../metrics.ts'
+import type { Routes } from '../routing/routes.ts'
+import { type Serving, startServing } from '../serving.ts'
+import { KeptNetwork } from './kept-network.ts'
+import { MetricTotals } from './metric-texts.ts'
+import type { Address, Replaced, ServingSide } from './serving-side.ts'
+
+interface Generation {
+  readonly serving: Serving
+  readonly metrics: Metrics
+}
+
+export class SingleProcess implements ServingSide {
+  readonly #runtime: Runtime
+  readonly #routes: Routes
+  readonly #totals = new MetricTotals()
+  readonly #draining = new Set<Generation>()
+  #current: Generation | undefined
+
+  private constructor(runtime: Runtime, routes: Routes) {
+    const network = new KeptNetwork(runtime.network)
+    this.#runtime = { ...runtime, network }
+    this.#routes = routes
+  }
+
+  /** Rejects with a RuntimeError such as EADDRINUSE. */
+  static async start(
+    runtime: Runtime,
+    routes: Routes,
+    config: GatewayConfig,
+  ): Promise<SingleProcess> {
+    const process = new SingleProcess(runtime, routes)
+    process.#current = await process.#generation(config)
+    return process
+  }
+
+  async #generation(config: GatewayConfig): Promise<Generation> {
+    const metrics = new Metrics()
+    metrics.setLabels(tagLabels(config.metric.tags))
+    const parts = { runtime: this.#runtime, routes: this.#routes, config, metrics }
+    return { serving: await startServing(parts), metrics }
+  }
+
+  address(): Address {
+    return this.#current?.serving ?? { host: '', port: 0 }
+  }
+
+  connections(): number {
+    return this.#generations().reduce((sum, { serving }) => sum + serving.server.connectionCount, 0)
+  }
+
+  #generations(): readonly Generation[] {
+    return [...(this.#current === undefined ? [] : [this.#current]), ...this.#draining]
+  }
+
+  unreadyReason(): string | undefined {
+    return this.#current === undefined ? 'draining' : undefined
+  }
+
+  degradedReasons(): readonly string[] {
+    return []
+  }
+
+  async reload(config: GatewayConfig): Promise<Replaced> {
+    const next = await this.#generation(config)
+    const old = this.#current
+    if (old === undefined) {
+      await next.serving.close()
+      throw new Error('the process ends')
+    }
+    this.#current = next
+    return { drained: this.#end(old, config.drainMs) }
+  }
+
+  async #end(generation: Generation, spreadMs: number): Promise<void> {
+    this.#draining.add(generation)
+    await generation.serving.close(spreadMs)
+    const text = await generation.metrics.text()
+    this.#draining.delete(generation)
+    this.#totals.retire(text)
+  }
+
+  async metricsText(own: string): Promise<string> {
+    const generations = this.#generations()
+    const texts = await Promise.all(generations.map(async ({ metrics }) => metrics.text()))
+    // One that ended meanwhile is among those that ended, with the same text.
+    const alive = texts.filter((_text, at) => {
+      const generation = generations[at]
+      return generation === this.#current || this.#draining.has(generation as Generation)
+    })
+    return this.#totals.merge([own, ...alive])
+  }
+
+  async applied(): Promise<void> {
+    // Every query is answered from the directory itself.
+  }
+
+  async drain(spreadMs: number): Promise<void> {
+    const generations = this.#generations()
+    this.#current = undefined
+    await Promise.all(generations.map(async (generation) => this.#end(generation, spreadMs)))
+  }
+
+  kill(): void {
+    // The process is all there is.
+  }
+}

@@ -1,0 +1,253 @@
+/**
+ * One worker as the primary sees it, from the fork to the exit: what it says is passed on to the route
+ * feed and the ports, and what it counted is remembered until somebody asks.
+ *
+ *     starting ── warm and listening ──▶ ready ── opened ──▶ serving ── drain ──▶ draining ──▶ gone
+ */
+import cluster, { type Worker } from 'node:cluster'
+import type { SendHandle } from 'node:child_process'
+import type { BareConnection } from '../../cluster/runtime/node-network.ts'
+import { type Log, RuntimeError, type Runtime } from '../../cluster/runtime/runtime.ts'
+import { systemError } from '../../cluster/runtime/system-error.ts'
+import type { GatewayConfig } from '../config.ts'
+import type { HandOver, Receiver } from './hand-over.ts'
+import { FORMAT, type FromWorker, type ToWorker, type WorkerReport } from './messages.ts'
+import type { FeedMember, RouteFeed } from './route-feed.ts'
+
+export interface WorkerParts {
+  readonly runtime: Runtime
+  readonly feed: RouteFeed
+  readonly handOver: HandOver
+}
+
+export interface WorkerEvents {
+  readonly onExit: (worker: WorkerProcess, code: number | null, signal: string | null) => void
+}
+
+const METRICS_TIMEOUT_MS = 1000
+/** Behind the time that a drain takes; then it is killed. */
+const DRAIN_GRACE_MS = 5000
+
+export class WorkerProcess implements Receiver {
+  readonly name: string
+  readonly startedAtMs: number
+  /** Resolves when it is warm and listens; rejects when it ends before. */
+  readonly ready: Promise<void>
+  readonly exited: Promise<void>
+  /** The ports that it asked for. */
+  readonly listeners = new Set<number>()
+  readonly #parts: WorkerParts
+  readonly #config: GatewayConfig
+  readonly #log: Log
+  readonly #child: Worker
+  readonly #metricsAsked = new Map<number, (text: string) => void>()
+  #member: FeedMember | undefined
+  #state: 'starting' | 'ready' | 'serving' | 'draining' | 'gone' = 'starting'
+  #report: WorkerReport | undefined
+  #question = 0
+  #givenCount = 0
+  /** What it counted when it was last asked, or at its end. */
+  #text = ''
+  #onReady: () => void = () => undefined
+  #onUnready: (reason: Error) => void = () => undefined
+
+  constructor(name: string, config: GatewayConfig, parts: WorkerParts, events: WorkerEvents) {
+    this.name = name
+    this.#config = config
+    this.#parts = parts
+    this.#log = parts.runtime.log.child({ part: 'workers', worker: name })
+    this.startedAtMs = parts.runtime.clock.monotonicMs()
+    this.ready = new Promise((resolve, reject) => {
+      this.#onReady = resolve
+      this.#onUnready = reject
+    })
+    this.ready.catch(() => undefined)
+    // A supervisor's leash is the primary's; a worker's is its primary.
+    this.#child = cluster.fork({ METAPROXY_SUPERVISED: '0' })
+    this.#child.on('message', (message: FromWorker) => this.#onMessage(message))
+    this.#child.on('error', (error) => this.#log.warn('worker channel', { error }))
+    // What it holds unacknowledged is released at once, not when the process has been reaped.
+    this.#child.on('disconnect', () => this.#leave())
+    this.exited = new Promise((resolve) => {
+      this.#child.on('exit', (code, signal) => {
+        this.#onExit(code, signal)
+        events.onExit(this, code, signal)
+        resolve()
+      })
+    })
+    parts.handOver.join(this)
+  }
+
+  get pid(): number | undefined {
+    return this.#child.process.pid
+  }
+
+  get text(): string {
+    return this.#text
+  }
+
+  /** Why it does not serve; undefined when it does. */
+  unreadyReason(): string | undefined {
+    return this.#state === 'serving' ? this.#report?.unready : this.#state
+  }
+
+  degradedReasons(): readonly string[] {
+    return this.#report?.degraded ?? []
+  }
+
+  mayReceive(): boolean {
+    return this.#state === 'serving' && this.#report?.isRefusing === false
+  }
+
+  isRefusing(): boolean {
+    return this.#state === 'serving' && this.#report?.isRefusing === true
+  }
+
+  connections(): number {
+    return this.#report?.connections ?? 0
+  }
+
+  load(): number {
+    const onTheirWay = this.#givenCount - (this.#report?.taken ?? 0)
+    return this.connections() + onTheirWay
+  }
+
+  give(id: number, listener: number, connection: BareConnection): void {
+    this.#givenCount++
+    const message = { type: 'connection', id, listener } satisfies ToWorker
+    // A bare handle is sent as it is, which the types do not say; it stays open here too.
+    if (this.#child.isConnected())
+      this.#child.send(message, connection as unknown as SendHandle, () => undefined)
+  }
+
+  /** It may be given connections from now on. */
+  open(): void {
+    if (this.#state === 'ready') this.#state = 'serving'
+    this.#parts.handOver.pump()
+  }
+
+  /** No further connection; it answers what it works on, ends the others over the time, and exits. */
+  drain(spreadMs: number): void {
+    if (this.#state === 'draining' || this.#state === 'gone') return
+    this.#state = 'draining'
+    this.#send({ type: 'drain', spreadMs })
+    const limitMs = spreadMs + this.#config.requestTimeoutMs + DRAIN_GRACE_MS
+    const timer = this.#parts.runtime.timers.after(limitMs, () => {
+      this.#log.error('worker did not end in time', { limitMs })
+      this.kill()
+    })
+    void this.exited.then(() => timer.cancel())
+  }
+
+  kill(): void {
+    this.#child.process.kill('SIGKILL')
+  }
+
+  /** Asks what it counted; a worker that does not answer has what it said last. */
+  async metricsText(): Promise<string> {
+    if (!this.#child.isConnected()) return this.#text
+    const question = ++this.#question
+    return new Promise((resolve) => {
+      const answer = (text: string): void => {
+        timer.cancel()
+        this.#metricsAsked.delete(question)
+        resolve(text)
+      }
+      const timer = this.#parts.runtime.timers.after(METRICS_TIMEOUT_MS, () => answer(this.#text))
+      this.#metricsAsked.set(question, answer)
+      this.#send({ type: 'metrics', question })
+    })
+  }
+
+  #send(message: ToWorker): void {
+    // The callback takes the failure of a channel that closes just now; the exit tells of it.
+    if (this.#child.isConnected()) this.#child.send(message, undefined, () => undefined)
+  }
+
+  #onMessage(message: FromWorker): void {
+    switch (message.type) {
+      case 'hello':
+        this.#onHello(message.format)
+        return
+      case 'failed':
+        this.#onUnready(new RuntimeError(message.code, message.message))
+        return
+      case 'listen':
+        void this.#listen(message.question, message)
+        return
+      case 'accepted':
+        this.#parts.handOver.onAccepted(this, message.ids)
+        return
+      case 'load':
+        this.#member?.onLoad(message.tables)
+        return
+      case 'used':
+        this.#member?.onUsed(message.tables)
+        return
+      case 'applied':
+        this.#member?.onApplied(message.number)
+        return
+      case 'report':
+        this.#onReport(message)
+        return
+      case 'metrics':
+        this.#text = message.text
+        this.#metricsAsked.get(message.question)?.(message.text)
+        return
+      case 'ended':
+        this.#text = message.text
+        return
+      default:
+        message satisfies never
+    }
+  }
+
+  #onHello(format: number): void {
+    if (format !== FORMAT) {
+      this.#onUnready(
+        new RuntimeError('EOTHER', `worker of format ${format}, expected ${FORMAT}: restart all`),
+      )
+      this.kill()
+      return
+    }
+    this.#send({ type: 'start', name: this.name, config: this.#config })
+    this.#member = this.#parts.feed.join((message) => this.#send(message))
+  }
+
+  async #listen(
+    question: number,
+    at: { readonly host: string; readonly port: number },
+  ): Promise<void> {
+    try {
+      const { listener, host, port } = await this.#parts.handOver.listen(at)
+      this.listeners.add(listener)
+      this.#send({ type: 'listening', question, listener, host, port })
+    } catch (cause) {
+      const { code, message } = systemError(`listen on ${at.host}:${at.port}`, cause)
+      this.#send({ type: 'not-listening', question, code, message })
+    }
+  }
+
+  #onReport(report: WorkerReport): void {
+    this.#report = report
+    if (this.#state === 'starting' && report.unready === undefined) {
+      this.#state = 'ready'
+      this.#onReady()
+    }
+    this.#parts.handOver.pump()
+  }
+
+  #leave(): void {
+    this.#member?.leave()
+    this.#parts.handOver.leave(this)
+  }
+
+  #onExit(code: number | null, signal: string | null): void {
+    this.#leave()
+    this.#state = 'gone'
+    for (const answer of this.#metricsAsked.values()) answer(this.#text)
+    this.#onUnready(
+      new RuntimeError('EOTHER', `worker ${this.name} ended with ${signal ?? `code ${code}`}`),
+    )
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * The life of a worker process (gateway.md 10). Its configuration, routes and connections come from the
+ * primary by message; it holds no ZooKeeper session, no port and no file. Signals are the primary's
+ * to act on: a Ctrl-C or a service manager's SIGTERM reaches the whole group at once, and a worker that
+ * drained by itself would refuse clients while the primary still sends them.
+ *
+ * When the primary dies, `node:cluster` would end the worker there and then, and reset its clients.
+ * This one goes on serving them from its copy of the routes, ends their connections spread over a
+ * time, and exits. It does not attach to the next primary: a channel of `node:cluster` exists between
+ * parent and child only, so re-attaching would need a protocol of its own over a local socket, for a
+ * worker whose code and configuration may no longer be wanted. Its clients connect again, to the next
+ * primary, which has had the port since the moment its predecessor died: workers hold no listener.
+ * The time is bounded by the ZooKeeper session, because while the dead primary's node lives, the
+ * fleet waits for this gateway before it calls a change complete (DR-31).
+ */
+import cluster from 'node:cluster'
+import { createLog } from '../../cluster/runtime/log.ts'
+import { Metrics } from '../../cluster/runtime/metrics.ts'
+import { nodeRuntime } from '../../cluster/runtime/node.ts'
+import type { BareConnection } from '../../cluster/runtime/node-network.ts'
+import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
+import { systemError } from '../../cluster/runtime/system-error.ts'
+import type { GatewayConfig } from '../config.ts'
+import { tagLabels } from '../metrics.ts'
+import { type Serving, startServing } from '../serving.ts'
+import { HandedNetwork } from './handed-network.ts'
+import { FORMAT, type FromWorker, type ToWorker } from './messages.ts'
+import { WorkerRoutes } from './worker-routes.ts'
+
+const REPORT_MS = 500
+/** Reports between two lists of the tables in use. */
+const USE_REPORTS = 20
+
+/** Until the channel has taken it; a primary that is gone takes nothing, and nobody misses it. */
+function send(message: FromWorker): void {
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined)
+}
+
+/** Resolves to the exit code when the worker has ended. */
+export async function runWorker(): Promise<number> {
+  // Else `node:cluster` exits at once when the primary is gone (see above).
+  cluster.worker?.on('disconnect', () => {
+    if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
+  })
+  const life = await new Promise<WorkerLife | undefined>((resolve) => {
+    let begun: WorkerLife | undefined
+    // One listener from the start: the messages behind `start` come in the same turn.
+    process.on('message', (message: ToWorker, handle: unknown) => {
+      if (begun !== undefined) begun.onMessage(message, handle)
+      else if (message.type === 'start')
+        resolve((begun = new WorkerLife(message.name, message.config)))
+    })
+    process.once('disconnect', () => resolve(undefined))
+    send({ type: 'hello', format: FORMAT })
+  })
+  return life === undefined ? 1 : life.run()
+}
+
+class WorkerLife {
+  readonly #config: GatewayConfig
+  readonly #log: Log
+  readonly #runtime: Runtime
+  readonly #network: HandedNetwork
+  readonly #routes: WorkerRoutes
+  readonly #metrics = new Metrics()
+  #serving: Serving | undefined
+  #ending: Promise<void> | undefined
+  #end: (code: number) => void = () => undefined
+  #onWhole: () => void = () => undefined
+  #reports = 0
+
+  constructor(name: string, config: GatewayConfig) {
+    this.#config = config
+    this.#log = createLog({ level: config.log.level, name: 'gateway' }).child({ worker: name })
+    const runtime = nodeRuntime({ log: this.#log })
+    this.#network = new HandedNetwork(runtime.network, runtime.timers, send)
+    this.#runtime = { ...runtime, network: this.#network }
+    this.#metrics.collectProcess()
+    this.#metrics.setLabels(tagLabels(config.metric.tags))
+    const { lookupTimeoutMs } = config.routing
+    this.#routes = new WorkerRoutes(runtime, { lookupTimeoutMs, send })
+  }
+
+  async run(): Promise<number> {
+    const dieOf = (message: string) => (error: unknown) => {
+      this.#log.error(message, { error })
+      process.exit(1)
+    }
+    process.on('uncaughtException', dieOf('uncaught exception'))
+    process.on('unhandledRejection', dieOf('unhandled rejection'))
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+      process.on(signal, () => this.#onSignal(signal))
+    const ended = new Promise<number>((resolve) => {
+      this.#end = resolve
+    })
+    const whole = new Promise<void>((resolve) => {
+      this.#onWhole = resolve
+    })
+    process.once('disconnect', () => this.#onOrphaned())
+    if (!process.connected) this.#onOrphaned()
+    // Sockets may all be idle, and timers keep no process alive.
+    const alive = setInterval(() => undefined, 1 << 30)
+    await Promise.race([whole, ended])
+    if (this.#ending === undefined) await this.#serve()
+    const code = await ended
+    clearInterval(alive)
+    // The channel alone must not keep it, and whatever else is left is nobody's.
+    process.exit(code)
+  }
+
+  async #serve(): Promise<void> {
+    const { config, routes, metrics } = {
+      config: this.#config,
+      routes: this.#routes,
+      metrics: this.#metrics,
+    }
+    try {
+      this.#serving = await startServing({ runtime: this.#runtime, routes, config, metrics })
+    } catch (cause) {
+      const { code, message } = systemError('start', cause)
+      send({ type: 'failed', code, message })
+      this.#log.error('start failed', { reason: message })
+      this.#end(1)
+      return
+    }
+    this.#report()
+  }
+
+  #onSignal(signal: string): void {
+    if (process.connected) this.#log.debug('left to the primary', { signal })
+    else if (signal !== 'SIGHUP') process.exit(1)
+  }
+
+  onMessage(message: ToWorker, handle: unknown): void {
+    switch (message.type) {
+      case 'routes':
+      case 'state':
+        this.#routes.receive(message)
+        if (this.#routes.isWhole) this.#onWhole()
+        return
+      case 'listening':
+      case 'not-listening':
+        this.#network.onAnswer(message)
+        return
+      case 'connection':
+        this.#network.onConnection(
+          message.id,
+          message.listener,
+          handle as BareConnection | undefined,
+        )
+        return
+      case 'metrics':
+        void this.#metrics
+          .text()
+          .then((text) => send({ type: 'metrics', question: message.question, text }))
+        return
+      case 'drain':
+        this.#drain(message.spreadMs)
+        return
+      case 'start':
+        return
+      default:
+        message satisfies never
+    }
+  }
+
+  #report(): void {
+    if (this.#ending !== undefined) return
+    this.#routes.checkAge()
+    if (++this.#reports % USE_REPORTS === 0) this.#routes.reportUse()
+    send({
+      type: 'report',
+      degraded: [],
+      connections: this.#serving?.server.connectionCount ?? 0,
+      taken: this.#network.taken,
+      isRefusing: false,
+    })
+    this.#runtime.timers.after(REPORT_MS, () => this.#report())
+  }
+
+  #onOrphaned(): void {
+    this.#routes.orphan()
+    const spreadMs = Math.min(this.#config.drainMs, this.#config.zookeeper.sessionTimeoutMs / 2)
+    this.#log.warn('the primary is gone: draining', { spreadMs })
+    this.#drain(spreadMs)
+  }
+
+  #drain(spreadMs: number): void {
+    this.#ending ??= this.#close(spreadMs).then(
+      () => this.#end(0),
+      (error: unknown) => {
+        this.#log.error('drain failed', { error })
+        this.#end(1)
+      },
+    )
+  }
+
+  async #close(spreadMs: number): Promise<void> {
+    const routesAge = (): void => {
+      this.#routes.checkAge()
+      this.#runtime.timers.after(REPORT_MS, routesAge)
+    }
+    routesAge()
+    await this.#serving?.close(spreadMs)
+    this.#routes.close()
+    const text = await this.#metrics.text()
+    if (process.connected)
+      await new Promise<void>((resolve) => {
+        process.send?.({ type: 'ended', text } satisfies FromWorker, undefined, undefined, () =>
+          resolve(),
+        )
+      })
+  }
+}
