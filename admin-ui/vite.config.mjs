@@ -1,13 +1,22 @@
 /**
  * Builds the admin page into `dist/admin-ui`, from where the gateway's admin port serves it. Nothing
  * is inlined into the document, so that the content policy can forbid inline scripts and styles.
+ *
+ * `npx vite admin-ui` serves it from its sources instead, with the API of the gateway whose admin
+ * address is in METAPROXY_ADMIN (a onebox's otherwise).
  */
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 
+const gateway = process.env.METAPROXY_ADMIN ?? 'http://127.0.0.1:34680'
+
 export default defineConfig({
   root: import.meta.dirname,
   plugins: [react()],
+  resolve: {
+    alias: { 'react-remove-scroll': `${import.meta.dirname}/src/design/no-scroll-lock.tsx` },
+  },
+  server: { proxy: { '/api': gateway, '/config': gateway, '/openapi.json': gateway } },
   build: {
     outDir: '../dist/admin-ui',
     emptyOutDir: true,

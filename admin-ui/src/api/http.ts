@@ -41,11 +41,16 @@ export interface CallOptions {
   readonly signal?: AbortSignal
 }
 
-const session = { csrfToken: undefined as string | undefined }
+const session = { csrfToken: undefined as string | undefined, onEnd: () => {} }
 
 /** Of the session; sent with every change from now on. */
 export function setCsrfToken(token: string | undefined): void {
   session.csrfToken = token
+}
+
+/** Called when the API no longer knows the session. */
+export function onSessionEnd(listener: () => void): void {
+  session.onEnd = listener
 }
 
 export function pathOf(path: string, query: CallOptions['query'] = {}): string {
@@ -109,7 +114,11 @@ export async function call<T>(path: string, options: CallOptions = {}): Promise<
     if (signal?.aborted === true) throw error
     throw localProblem('no-answer', 'No answer', error instanceof Error ? error.message : '')
   }
-  if (!response.ok) throw await problemOf(response)
+  if (!response.ok) {
+    const problem = await problemOf(response)
+    if (problem.code === 'not-logged-in') session.onEnd()
+    throw problem
+  }
   const etag = response.headers.get('etag') ?? undefined
   if (response.status === 204) return { data: undefined as T, etag }
   return { data: (await response.json()) as T, etag }

@@ -10,12 +10,13 @@ import {
 } from '@tanstack/react-query'
 import type { AuditList, AuditVerification } from '../../../gateway/admin/api/audit.ts'
 import type {
+  Cluster,
   ClusterHealth,
   ClusterList,
   ClusterTables,
 } from '../../../gateway/admin/api/clusters.ts'
 import type { GatewayList, Overview } from '../../../gateway/admin/api/gateways.ts'
-import type { GroupList } from '../../../gateway/admin/api/groups.ts'
+import type { Group, GroupList } from '../../../gateway/admin/api/groups.ts'
 import type {
   TableClients,
   TableHistory,
@@ -38,16 +39,31 @@ function useRead<T>(key: readonly unknown[], path: string, query: Query = {}): U
     queryKey: [...key, query],
     queryFn: ({ signal }) => read<T>(path, query, signal),
     refetchInterval: polling,
-    placeholderData: keepPreviousData,
+    // Of the same thing with another query; never of another table or cluster.
+    placeholderData: (before, earlier) =>
+      key.every((word, at) => earlier?.queryKey[at] === word) ? before : undefined,
   })
 }
 
 export const tablePath = (name: string): string => `/tables/${encodeURIComponent(name)}`
 export const clusterPath = (name: string): string => `/clusters/${encodeURIComponent(name)}`
 export const groupPath = (name: string): string => `/groups/${encodeURIComponent(name)}`
+export const userPath = (name: string): string => `/users/${encodeURIComponent(name)}`
+export const tokenPath = (id: string): string => `/tokens/${encodeURIComponent(id)}`
+
+/** While ZooKeeper is away nothing tells that it is back sooner than asking. */
+const OUTAGE_MS = 2000
 
 export function useOverview() {
-  return useRead<Overview>(['overview'], '/overview')
+  const polling = usePolling()
+  return useQuery({
+    queryKey: ['overview'],
+    queryFn: ({ signal }) => read<Overview>('/overview', {}, signal),
+    refetchInterval: ({ state: { data, status } }) =>
+      status === 'error' || (data !== undefined && data.asOf.state !== 'live')
+        ? OUTAGE_MS
+        : polling,
+  })
 }
 
 export function useGateways() {
@@ -58,8 +74,16 @@ export function useClusters() {
   return useRead<ClusterList>(['clusters'], '/clusters')
 }
 
+export function useCluster(name: string) {
+  return useRead<Cluster>(['clusters', name], clusterPath(name))
+}
+
 export function useGroups() {
   return useRead<GroupList>(['groups'], '/groups')
+}
+
+export function useGroup(name: string) {
+  return useRead<Group>(['groups', name], groupPath(name))
 }
 
 /** Page after page; `query` has filters, sort and the size of a page. */
@@ -137,4 +161,25 @@ export function useUsers() {
 
 export function useTokens() {
   return useRead<TokenList>(['tokens'], '/tokens')
+}
+
+/** Every option of the gateway that answers, with where its value comes from; secrets masked. */
+export interface ConfigOption {
+  readonly path: string
+  readonly value: unknown
+  readonly source: string
+  readonly reloadable: boolean
+  readonly about: string
+}
+
+export function useConfig() {
+  return useQuery({
+    queryKey: ['config'],
+    queryFn: async ({ signal }) => {
+      const response = await fetch('/config', { signal })
+      if (!response.ok) throw new Error(`${response.status} ${response.statusText}`)
+      return (await response.json()) as { readonly options: readonly ConfigOption[] }
+    },
+    staleTime: Infinity,
+  })
 }

@@ -1,24 +1,20 @@
 /** The application: providers, the session, and which screen the address means. */
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { useState } from 'react'
-import { Route, Switch } from 'wouter'
 import type { SessionInfo } from '../../../gateway/admin/api/access.ts'
 import { useLiveQueries } from '../api/events.ts'
 import { ApiProblem } from '../api/http.ts'
-import { SessionProvider, useSessionQuery } from '../api/session.tsx'
-import { Empty, Loaded } from '../design/state.tsx'
-import { Page } from '../design/page.tsx'
+import { SessionProvider, useSession, useSessionQuery } from '../api/session.tsx'
+import { Loaded } from '../design/state.tsx'
 import { ToastProvider } from '../design/toast.tsx'
 import { TooltipProvider } from '../design/tooltip.tsx'
-import { TextProvider, useText } from '../text/text.tsx'
-import { Audit } from '../audit/audit.tsx'
-import { Gateways } from '../gateways/gateways.tsx'
-import { Overview } from '../overview/overview.tsx'
 import { Search } from '../search/search.tsx'
-import { TablePage } from '../tables/table-page.tsx'
-import { Tables } from '../tables/tables.tsx'
+import { LogInAgain } from '../session/log-in-again.tsx'
 import { LogIn } from '../session/log-in.tsx'
+import { TextProvider } from '../text/text.tsx'
+import { KeyboardHelp } from './keyboard-help.tsx'
 import { Layout } from './layout.tsx'
+import { Screens } from './screens.tsx'
 import { useShortcuts } from './shortcuts.ts'
 
 const RETRIES_MAX = 2
@@ -51,53 +47,36 @@ export function App() {
 
 function Gate() {
   const session = useSessionQuery()
-  return <Loaded query={session}>{(info) => <Screens info={info} />}</Loaded>
+  // Once there is an answer, the page says in its own places when further ones fail.
+  if (session.data !== undefined) return <Entrance info={session.data} />
+  return <Loaded query={session}>{(info) => <Entrance info={info} />}</Loaded>
 }
 
-function Screens({ info }: { readonly info: SessionInfo }) {
+function Entrance({ info }: { readonly info: SessionInfo }) {
   return (
-    <SessionProvider info={info}>{info.me === undefined ? <LogIn /> : <Inside />}</SessionProvider>
+    <SessionProvider info={info}>
+      <LoggedIn />
+    </SessionProvider>
   )
+}
+
+function LoggedIn() {
+  return useSession().info.me === undefined ? <LogIn /> : <Inside />
 }
 
 function Inside() {
   useLiveQueries()
-  const [isSearching, setSearching] = useState(false)
-  useShortcuts({ onSearch: () => setSearching(true) })
+  const [open, setOpen] = useState<'search' | 'help'>()
+  useShortcuts({ onSearch: () => setOpen('search'), onHelp: () => setOpen('help') })
+  const close = (): void => setOpen(undefined)
   return (
     <>
-      <Layout onSearch={() => setSearching(true)}>
-        <Switch>
-          <Route path="/">
-            <Overview />
-          </Route>
-          <Route path="/tables">
-            <Tables />
-          </Route>
-          <Route path="/tables/:name/:tab?">
-            <TablePage />
-          </Route>
-          <Route path="/gateways">
-            <Gateways />
-          </Route>
-          <Route path="/audit">
-            <Audit />
-          </Route>
-          <Route>
-            <NotFound />
-          </Route>
-        </Switch>
+      <Layout onSearch={() => setOpen('search')} onHelp={() => setOpen('help')}>
+        <Screens />
       </Layout>
-      <Search open={isSearching} onClose={() => setSearching(false)} />
+      <Search open={open === 'search'} onClose={close} />
+      <KeyboardHelp open={open === 'help'} onClose={close} />
+      <LogInAgain />
     </>
-  )
-}
-
-function NotFound() {
-  const { t } = useText()
-  return (
-    <Page title={t('notFound.title')}>
-      <Empty title={t('notFound.title')}>{t('notFound.words')}</Empty>
-    </Page>
   )
 }

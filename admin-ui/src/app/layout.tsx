@@ -2,7 +2,7 @@
  * What surrounds every screen: navigation, the environment, the state of the live stream, who is
  * logged in. On narrow screens the navigation is a drawer.
  */
-import { type ReactNode, useEffect, useState } from 'react'
+import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { useStreamState } from '../api/events.ts'
 import { useSession } from '../api/session.tsx'
@@ -12,6 +12,7 @@ import { Menu, MenuHeading, MenuItem, MenuLine } from '../design/menu.tsx'
 import { Status } from '../design/status.tsx'
 import { setTheme, type Theme, useTheme } from '../design/theme.ts'
 import { languages, type Language, type TextKey, useText } from '../text/text.tsx'
+import { Banner } from './banner.tsx'
 import styles from './layout.module.css'
 
 interface Place {
@@ -40,12 +41,14 @@ const themes: readonly (readonly [Theme, TextKey, IconName])[] = [
 export function Layout(props: {
   /** Opens the search over everything. */
   readonly onSearch: () => void
+  readonly onHelp: () => void
   readonly children: ReactNode
 }) {
   const { t } = useText()
   const [location] = useLocation()
   const [isOpen, setOpen] = useState(false)
   useEffect(() => setOpen(false), [location])
+  useFocusOnArrival(location)
   const { environment } = useSession().info
   return (
     <div className={styles.frame} data-production={environment.production}>
@@ -74,7 +77,7 @@ export function Layout(props: {
         <span className={styles.right}>
           <StreamMark />
           <OpenMark />
-          <PersonalMenu />
+          <PersonalMenu onHelp={props.onHelp} />
         </span>
       </header>
       <nav className={styles.nav} data-open={isOpen} aria-label={t('nav.label')}>
@@ -98,13 +101,28 @@ export function Layout(props: {
           onClick={() => setOpen(false)}
         />
       )}
-      <div className={styles.content}>{props.children}</div>
+      <div className={styles.content}>
+        <Banner />
+        {props.children}
+      </div>
     </div>
   )
 }
 
 function isAt(location: string, href: string): boolean {
   return href === '/' ? location === '/' : location === href || location.startsWith(`${href}/`)
+}
+
+/** Another screen begins at its top, for the eyes and for screen readers; tabs of one stay. */
+function useFocusOnArrival(location: string): void {
+  const screen = location.split('/').slice(0, 3).join('/')
+  const before = useRef(screen)
+  useEffect(() => {
+    if (before.current === screen) return
+    before.current = screen
+    window.scrollTo(0, 0)
+    document.getElementById('content')?.focus({ preventScroll: true })
+  }, [screen])
 }
 
 /** Says so when events do not arrive and the page polls instead. */
@@ -129,7 +147,7 @@ function OpenMark() {
   ) : null
 }
 
-function PersonalMenu() {
+function PersonalMenu({ onHelp }: { readonly onHelp: () => void }) {
   const { t, language, setLanguage } = useText()
   const { info, logOut } = useSession()
   const theme = useTheme()
@@ -165,9 +183,10 @@ function PersonalMenu() {
           {languages[value]}
         </MenuItem>
       ))}
+      <MenuLine />
+      <MenuItem onSelect={onHelp}>{t('keys.help')}</MenuItem>
       {isPerson && (
         <>
-          <MenuLine />
           <MenuItem onSelect={() => void logOut()}>{t('session.logOut')}</MenuItem>
         </>
       )}

@@ -1,5 +1,5 @@
 /**
- * Keys that work on every screen: `/` searches, `g` and a letter goes to a screen. Not while
+ * Keys that work on every screen: `/` searches, `?` helps, `g` and a letter goes to a screen. Not while
  * somebody types or a dialog is open, and none of them changes anything.
  */
 import { useEffect, useRef } from 'react'
@@ -24,10 +24,13 @@ function isTyping(target: EventTarget | null): boolean {
   )
 }
 
-export function useShortcuts(keys: { readonly onSearch: () => void }): void {
+export function useShortcuts(keys: {
+  readonly onSearch: () => void
+  readonly onHelp: () => void
+}): void {
   const [, go] = useLocation()
-  const onSearch = useRef(keys.onSearch)
-  onSearch.current = keys.onSearch
+  const now = useRef(keys)
+  now.current = keys
   useEffect(() => {
     let goAtMs = Number.NEGATIVE_INFINITY
     const onKey = (event: KeyboardEvent): void => {
@@ -38,8 +41,8 @@ export function useShortcuts(keys: { readonly onSearch: () => void }): void {
       if (place !== undefined) go(place)
       else if (event.key === '/') {
         event.preventDefault()
-        onSearch.current()
-      }
+        now.current.onSearch()
+      } else if (event.key === '?') now.current.onHelp()
     }
     document.addEventListener('keydown', onKey)
     return () => document.removeEventListener('keydown', onKey)

@@ -10,7 +10,6 @@ import {
   type ApplyResult,
   type ChangeItem,
   type ChangeKind,
-  changeKinds,
   type ChangeSet,
 } from '../../../gateway/admin/api/changes.ts'
 import type { ServerEvent } from '../../../gateway/admin/api/events.ts'
@@ -23,8 +22,9 @@ import { control, Field } from '../design/field.tsx'
 import { Empty, Failure } from '../design/state.tsx'
 import { Status, type Tone } from '../design/status.tsx'
 import { type TextKey, useText } from '../text/text.tsx'
-import styles from './change-set.module.css'
 import { ApplyReport } from './apply-report.tsx'
+import styles from './change-set.module.css'
+import { ReasonField } from './entry-dialog.tsx'
 
 const ROW_PX = 44
 
@@ -35,6 +35,8 @@ const kinds: Readonly<Record<ChangeKind, { readonly tone: Tone; readonly text: T
   same: { tone: 'neutral', text: 'changes.same' },
   invalid: { tone: 'warn', text: 'changes.invalid' },
 }
+
+const kindNames = Object.keys(kinds) as ChangeKind[]
 
 const mayBeApplied = ({ kind }: ChangeItem): boolean => kind !== 'same' && kind !== 'invalid'
 
@@ -62,7 +64,7 @@ export function ChangeSetReview(props: {
   const { t, number } = useText()
   const { info } = useSession()
   const queries = useQueryClient()
-  const first = changeKinds.find((kind) => changes.counts[kind] > 0) ?? 'change'
+  const first = kindNames.find((kind) => changes.counts[kind] > 0) ?? 'change'
   const [kind, setKind] = useState<ChangeKind>(first)
   const [left, setLeft] = useState<ReadonlySet<string>>(new Set())
   const [reason, setReason] = useState('')
@@ -92,7 +94,7 @@ export function ChangeSetReview(props: {
   return (
     <div className={styles.review}>
       <div className={styles.kinds} role="tablist" aria-label={t('changes.kinds')}>
-        {changeKinds.map((one) => (
+        {kindNames.map((one) => (
           <button
             key={one}
             type="button"
@@ -125,17 +127,7 @@ export function ChangeSetReview(props: {
         </div>
       ) : (
         <div className={styles.confirm}>
-          <Field label={info.reasonRequired ? t('edit.reason') : t('edit.reasonOptional')}>
-            {(ids) => (
-              <input
-                {...ids}
-                className={control}
-                maxLength={1000}
-                value={reason}
-                onChange={({ target }) => setReason(target.value)}
-              />
-            )}
-          </Field>
+          <ReasonField value={reason} onChange={setReason} />
           {deletions > 0 && (
             <Field
               label={t('changes.typeDeletions', { count: deletions })}

@@ -42,10 +42,15 @@ function relative(language: string, atMs: number): string {
   return Math.abs(seconds) < 10 ? format.format(0, 'second') : format.format(seconds, 'second')
 }
 
+/** The clock that ages are shown by; moves on every few seconds. */
+export function useNow(): number {
+  return useSyncExternalStore(listen, () => nowMs)
+}
+
 /** `at`: ISO 8601. */
 export function Ago({ at }: { readonly at: string }) {
   const { language } = useText()
-  useSyncExternalStore(listen, () => nowMs)
+  useNow()
   const date = new Date(at)
   const exact = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'long' })
   return (
@@ -59,7 +64,7 @@ export function Ago({ at }: { readonly at: string }) {
 
 /** How old the shown data is: live, being read, or from before ZooKeeper went away. */
 export function FreshnessMark({ asOf }: { readonly asOf: Freshness }) {
-  const { t } = useText()
+  const { t, duration } = useText()
   if (asOf.state === 'live')
     return (
       <span className={styles.live}>
@@ -67,11 +72,10 @@ export function FreshnessMark({ asOf }: { readonly asOf: Freshness }) {
         {t('age.live')}
       </span>
     )
-  const seconds = Math.round(asOf.ageMs / 1000)
   return (
     <span className={styles.stale}>
       <Icon name="clock" size={12} />
-      {asOf.state === 'loading' ? t('age.loading') : t('age.stale', { seconds })}
+      {asOf.state === 'loading' ? t('age.loading') : t('age.stale', { age: duration(asOf.ageMs) })}
     </span>
   )
 }

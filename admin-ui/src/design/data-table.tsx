@@ -1,5 +1,7 @@
 /** A table of some rows, with real table markup; long lists of mappings have their own grid. */
 import type { ReactNode } from 'react'
+import { useText } from '../text/text.tsx'
+import { Button } from './button.tsx'
 import styles from './data-table.module.css'
 
 export interface Column<Row> {
@@ -60,6 +62,24 @@ export function DataTable<Row>(props: {
           )
         })}
       </table>
+    </div>
+  )
+}
+
+/** Below a table that shows the first of many. */
+export function More(props: {
+  readonly shown: number
+  readonly total: number
+  readonly busy?: boolean
+  readonly onMore: () => void
+}) {
+  const { t } = useText()
+  return (
+    <div className={styles.more}>
+      <span>{t('state.shownOf', { shown: props.shown, total: props.total })}</span>
+      <Button busy={props.busy ?? false} onClick={props.onMore}>
+        {t('state.showMore')}
+      </Button>
     </div>
   )
 }

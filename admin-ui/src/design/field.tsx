@@ -51,3 +51,8 @@ export function Field(props: {
 
 /** The look of inputs, selects and text areas. */
 export const control = styles.control ?? ''
+
+/** Fields below each other. */
+export function Form({ children }: { readonly children: ReactNode }) {
+  return <div className={styles.form}>{children}</div>
+}

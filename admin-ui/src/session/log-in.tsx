@@ -1,35 +1,13 @@
-/** Log-in: name and password, or the identity provider, as this gateway is configured. */
-import { type FormEvent, useState } from 'react'
-import { ApiProblem } from '../api/http.ts'
+/** The page of somebody who is not logged in. */
 import { useSession } from '../api/session.tsx'
-import { Button } from '../design/button.tsx'
-import { control, Field } from '../design/field.tsx'
 import { Icon } from '../design/icon.tsx'
-import { Failure } from '../design/state.tsx'
 import { useText } from '../text/text.tsx'
+import { LogInForm } from './log-in-form.tsx'
 import styles from './log-in.module.css'
 
 export function LogIn() {
   const { t } = useText()
-  const { info, logIn } = useSession()
-  const [name, setName] = useState('')
-  const [password, setPassword] = useState('')
-  const [error, setError] = useState<unknown>()
-  const [isBusy, setBusy] = useState(false)
-  const submit = (event: FormEvent): void => {
-    event.preventDefault()
-    if (isBusy) return
-    setBusy(true)
-    setError(undefined)
-    logIn(name, password)
-      .catch((failure: unknown) => {
-        setError(failure)
-        setPassword('')
-      })
-      .finally(() => setBusy(false))
-  }
-  const isRefused = error instanceof ApiProblem && error.code === 'bad-credentials'
-  const { password: hasPassword, oidc } = info.methods
+  const { info } = useSession()
   return (
     <main className={styles.page}>
       <div className={styles.box}>
@@ -38,45 +16,7 @@ export function LogIn() {
           MetaProxy
         </h1>
         <p className={styles.words}>{t('logIn.words', { gateway: info.gateway })}</p>
-        {error !== undefined && !isRefused && <Failure error={error} />}
-        {hasPassword && (
-          <form className={styles.form} onSubmit={submit}>
-            <Field label={t('logIn.name')}>
-              {(ids) => (
-                <input
-                  {...ids}
-                  className={control}
-                  autoComplete="username"
-                  autoFocus
-                  required
-                  value={name}
-                  onChange={({ target }) => setName(target.value)}
-                />
-              )}
-            </Field>
-            <Field label={t('logIn.password')} error={isRefused ? t('logIn.refused') : undefined}>
-              {(ids) => (
-                <input
-                  {...ids}
-                  className={control}
-                  type="password"
-                  autoComplete="current-password"
-                  required
-                  value={password}
-                  onChange={({ target }) => setPassword(target.value)}
-                />
-              )}
-            </Field>
-            <Button type="submit" look="primary" busy={isBusy}>
-              {t('session.logIn')}
-            </Button>
-          </form>
-        )}
-        {oidc !== undefined && (
-          <a className={styles.oidc} href={oidc.url}>
-            {oidc.label}
-          </a>
-        )}
+        <LogInForm />
       </div>
     </main>
   )

@@ -2,7 +2,7 @@
 import { useState } from 'react'
 import type { TableSelection } from '../../../gateway/admin/api/changes.ts'
 import { pathOf } from '../api/http.ts'
-import { useSession } from '../api/session.tsx'
+import { useMayNot } from '../app/may-not.ts'
 import { BulkDialog, type BulkKind } from '../changes/bulk-dialog.tsx'
 import { Button } from '../design/button.tsx'
 import { Menu, MenuItem, MenuLine } from '../design/menu.tsx'
@@ -29,14 +29,13 @@ export function BulkBar(props: {
 }) {
   const { selection, filters, total, onSelectAll, onClear } = props
   const { t } = useText()
-  const { may } = useSession()
   const [kind, setKind] = useState<BulkKind>()
   const count = selectedCount(selection)
   const select: TableSelection =
     selection.kind === 'all'
       ? { filter: filters as Extract<TableSelection, { filter: unknown }>['filter'] }
       : { names: [...selection.names] }
-  const reason = may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })
+  const reason = useMayNot('tables.edit')
   const exportAs = (format: 'json' | 'csv'): void => {
     const which =
       selection.kind === 'all' ? { ...filters } : { names: [...selection.names].join(',') }

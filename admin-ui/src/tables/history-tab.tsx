@@ -5,12 +5,13 @@ import type { ChangePreview, HistoryEntry, Table } from '../../../gateway/admin/
 import { call, type CallOptions } from '../api/http.ts'
 import { tablePath, useTableHistory } from '../api/queries.ts'
 import { useSession } from '../api/session.tsx'
+import { useMayNot } from '../app/may-not.ts'
+import { ReasonField } from '../changes/entry-dialog.tsx'
 import { Ago } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
 import { Dialog } from '../design/dialog.tsx'
 import { Diff } from '../design/diff.tsx'
-import { control, Field } from '../design/field.tsx'
 import { Empty, Failure, Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { useToast } from '../design/toast.tsx'
@@ -25,11 +26,10 @@ export function HistoryTab(props: {
 }) {
   const { name, table } = props
   const { t } = useText()
-  const { may } = useSession()
   const history = useTableHistory(name)
   const [compared, setCompared] = useState<readonly number[]>([])
   const [reverting, setReverting] = useState<HistoryEntry>()
-  const reason = may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })
+  const reason = useMayNot('tables.edit')
   const toggle = (id: number): void =>
     setCompared(
       compared.includes(id)
@@ -183,17 +183,7 @@ function RevertDialog(props: {
     >
       {(revert.error ?? check.error) !== null && <Failure error={revert.error ?? check.error} />}
       {check.data !== undefined && <ChangeReview preview={check.data} />}
-      <Field label={info.reasonRequired ? t('edit.reason') : t('edit.reasonOptional')}>
-        {(ids) => (
-          <input
-            {...ids}
-            className={control}
-            maxLength={1000}
-            value={reason}
-            onChange={({ target }) => setReason(target.value)}
-          />
-        )}
-      </Field>
+      <ReasonField value={reason} onChange={setReason} />
     </Dialog>
   )
 }

@@ -1,10 +1,10 @@
 /** Who asks for a table, and what a client's configuration looks like. */
-import { useState } from 'react'
 import { useTableClients, useTableSnippet } from '../api/queries.ts'
 import { Ago } from '../design/age.tsx'
-import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
+import { CopyButton } from '../design/copy-button.tsx'
 import { DataTable } from '../design/data-table.tsx'
+import { Muted } from '../design/facts.tsx'
 import { Empty, Loaded } from '../design/state.tsx'
 import { useText } from '../text/text.tsx'
 import styles from './table-page.module.css'
@@ -68,10 +68,10 @@ export function SnippetTab({ name }: { readonly name: string }) {
   return (
     <Loaded query={snippet}>
       {({ endpoint, snippets }) => (
-        <div className={styles.views}>
-          <p className={styles.muted}>{t('snippet.words', { endpoint })}</p>
+        <div className={styles.snippets}>
+          <Muted>{t('snippet.words', { endpoint })}</Muted>
           {snippets.map(({ language, file, text }) => (
-            <Card key={language} title={`${language} · ${file}`} aside={<Copy text={text} />}>
+            <Card key={language} title={`${language} · ${file}`} aside={<CopyButton text={text} />}>
               <pre tabIndex={0} className={styles.code}>
                 {text}
               </pre>
@@ -80,20 +80,5 @@ export function SnippetTab({ name }: { readonly name: string }) {
         </div>
       )}
     </Loaded>
-  )
-}
-
-function Copy({ text }: { readonly text: string }) {
-  const { t } = useText()
-  const [isDone, setDone] = useState(false)
-  return (
-    <Button
-      icon={isDone ? 'check' : 'copy'}
-      onClick={() => {
-        void navigator.clipboard.writeText(text).then(() => setDone(true))
-      }}
-    >
-      {isDone ? t('action.copied') : t('action.copy')}
-    </Button>
   )
 }

@@ -3,25 +3,26 @@
  * serve, what the cluster's meta servers say. When they disagree, that is the thing to see.
  */
 import { useMutation } from '@tanstack/react-query'
-import type { ReactNode } from 'react'
-import { Link } from 'wouter'
 import type { ProbeResult, Table, TableRoute } from '../../../gateway/admin/api/tables.ts'
 import { call } from '../api/http.ts'
 import { tablePath, useTableRoute } from '../api/queries.ts'
+import { MetaLines } from '../clusters/meta-lines.tsx'
 import { Ago, FreshnessMark } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
+import { Columns, Fact, Facts, Line, Lines, Muted } from '../design/facts.tsx'
 import { laidOut } from '../design/diff-words.ts'
 import { Failure, Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { useText } from '../text/text.tsx'
+import { ClusterLink } from './table-columns.tsx'
 import styles from './table-page.module.css'
 
 export function RouteTab({ table }: { readonly table: Table }) {
   const { t } = useText()
   const route = useTableRoute(table.name)
   return (
-    <div className={styles.views}>
+    <Columns>
       <Loaded query={route}>
         {(found) => (
           <>
@@ -39,28 +40,7 @@ export function RouteTab({ table }: { readonly table: Table }) {
           </Status>
         </Card>
       )}
-    </div>
-  )
-}
-
-function Facts({ children }: { readonly children: ReactNode }) {
-  return <dl className={styles.facts}>{children}</dl>
-}
-
-function Fact(props: { readonly label: string; readonly children: ReactNode }) {
-  return (
-    <>
-      <dt>{props.label}</dt>
-      <dd>{props.children}</dd>
-    </>
-  )
-}
-
-function ClusterLink({ name }: { readonly name: string | undefined }) {
-  return name === undefined ? (
-    '–'
-  ) : (
-    <Link href={`/clusters/${encodeURIComponent(name)}`}>{name}</Link>
+    </Columns>
   )
 }
 
@@ -117,12 +97,16 @@ function Served({ table, route }: { readonly table: Table; readonly route: Table
         )
       }
     >
-      <ul className={styles.lines}>
+      <Lines>
         {route.gateways.map(({ id, self, behind: lacking, serves }) => (
-          <li key={id}>
-            <span className={styles.grow}>
-              {id} {self && <Status tone="info">{t('gateways.thisOne')}</Status>}
-            </span>
+          <Line
+            key={id}
+            name={
+              <>
+                {id} {self && <Status tone="info">{t('gateways.thisOne')}</Status>}
+              </>
+            }
+          >
             {serves !== undefined && (
               <Serves kind={serves.kind} cluster={serves.cluster} table={table} />
             )}
@@ -133,9 +117,9 @@ function Served({ table, route }: { readonly table: Table; readonly route: Table
             ) : (
               <Status tone="ok">{t('gateways.ok')}</Status>
             )}
-          </li>
+          </Line>
         ))}
-      </ul>
+      </Lines>
     </Card>
   )
 }
@@ -175,7 +159,7 @@ function Asked({ table }: { readonly table: Table }) {
     >
       {probe.isError && <Failure error={probe.error} />}
       {probe.data === undefined ? (
-        <p className={styles.muted}>{t('route.notAsked')}</p>
+        <Muted>{t('route.notAsked')}</Muted>
       ) : (
         <Probed result={probe.data} />
       )}
@@ -204,23 +188,7 @@ function Probed({ result }: { readonly result: ProbeResult }) {
         </Fact>
         <Fact label={t('route.took')}>{t('route.ms', { ms: elapsedMs })}</Fact>
       </Facts>
-      <ul className={styles.lines}>
-        {metas.map(({ address, reachable, leader, latencyMs, error }) => (
-          <li key={address}>
-            <code className={styles.grow}>{address}</code>
-            {leader && <Status tone="info">{t('route.leader')}</Status>}
-            {reachable ? (
-              <Status tone="ok">
-                {latencyMs === undefined
-                  ? t('route.reachable')
-                  : t('route.ms', { ms: Math.round(latencyMs * 10) / 10 })}
-              </Status>
-            ) : (
-              <Status tone="bad">{error ?? t('route.unreachable')}</Status>
-            )}
-          </li>
-        ))}
-      </ul>
+      <MetaLines metas={metas} />
       {checks.map(({ id, level, message }) => (
         <p key={`${id} ${message}`}>
           <Status tone={level === 'error' ? 'bad' : level === 'warning' ? 'warn' : 'ok'}>

@@ -24,6 +24,14 @@ export interface TableColumn {
 
 export const tableHref = (name: string): string => `/tables/${encodeURIComponent(name)}`
 
+export function ClusterLink({ name }: { readonly name: string | undefined }) {
+  return name === undefined ? (
+    '–'
+  ) : (
+    <Link href={`/clusters/${encodeURIComponent(name)}`}>{name}</Link>
+  )
+}
+
 export const nameColumn: TableColumn = {
   key: 'name',
   label: 'tables.name',

@@ -1,18 +1,16 @@
 /** The fields of a mapping, or the same as JSON; errors stand at the field they are about. */
 import { useState } from 'react'
 import { useClusters, useGroups } from '../api/queries.ts'
+import { errorOf, type FieldErrors } from '../changes/entry-dialog.tsx'
 import { Button } from '../design/button.tsx'
 import { control, Field } from '../design/field.tsx'
 import { useText } from '../text/text.tsx'
 import { formatRaw, parseRaw, type TableDraft } from './table-draft.ts'
 import styles from './table-form.module.css'
 
-export type FieldErrors = Readonly<Record<string, string>>
-
 export function TableForm(props: {
   readonly draft: TableDraft
   readonly isNew: boolean
-  /** By the API's name of the field; `metas.1` belongs to `metas`. */
   readonly errors: FieldErrors
   readonly onChange: (draft: TableDraft) => void
 }) {
@@ -76,11 +74,6 @@ export function TableForm(props: {
       )}
     </div>
   )
-}
-
-function errorOf(errors: FieldErrors, field: string): string | undefined {
-  const key = Object.keys(errors).find((name) => name === field || name.startsWith(`${field}.`))
-  return key === undefined ? undefined : errors[key]
 }
 
 function Fields(props: {

@@ -5,7 +5,8 @@ import type { Table } from '../../../gateway/admin/api/tables.ts'
 import { usePolling } from '../api/events.ts'
 import { ApiProblem, read } from '../api/http.ts'
 import { tablePath } from '../api/queries.ts'
-import { useSession } from '../api/session.tsx'
+import { useMayNot } from '../app/may-not.ts'
+import { RemoveDialog } from '../changes/remove-dialog.tsx'
 import { Button, IconButton } from '../design/button.tsx'
 import { Menu, MenuItem } from '../design/menu.tsx'
 import { Page } from '../design/page.tsx'
@@ -16,7 +17,6 @@ import { EditDialog } from './edit-dialog.tsx'
 import { HistoryTab } from './history-tab.tsx'
 import { ClientsTab, SnippetTab } from './other-tabs.tsx'
 import { PartitionsTab } from './partitions-tab.tsx'
-import { RemoveDialog } from './remove-dialog.tsx'
 import { RouteTab } from './route-tab.tsx'
 import { tableHref } from './table-columns.tsx'
 import { TableStateMark } from './table-state.tsx'
@@ -83,9 +83,8 @@ export function TablePage() {
 
 function Actions({ table }: { readonly table: Table }) {
   const { t } = useText()
-  const { may } = useSession()
   const [, setParams] = useSearchParams()
-  const reason = may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })
+  const reason = useMayNot('tables.edit')
   return (
     <>
       <Button icon="edit" reason={reason} onClick={() => setParams({ edit: '' })}>
@@ -107,10 +106,27 @@ function Actions({ table }: { readonly table: Table }) {
 
 /** Open as the address says, so that the list's `e` and a shared link lead here. */
 function Dialogs(props: { readonly table: Table; readonly onRemoved: () => void }) {
+  const { t } = useText()
+  const { name } = props.table
   const [params, setParams] = useSearchParams()
   const close = (): void => setParams({}, { replace: true })
   if (params.has('edit')) return <EditDialog base={props.table} onClose={close} />
   if (params.has('remove'))
-    return <RemoveDialog table={props.table} onClose={close} onRemoved={props.onRemoved} />
+    return (
+      <RemoveDialog
+        removal={{
+          name,
+          path: tablePath(name),
+          etag: props.table.etag,
+          title: t('remove.title', { name }),
+          words: t('remove.words'),
+          verb: t('remove.button', { name }),
+          done: t('remove.done', { name }),
+          touches: ['tables', 'history'],
+        }}
+        onClose={close}
+        onRemoved={props.onRemoved}
+      />
+    )
   return null
 }

@@ -1,7 +1,7 @@
 /** The list of all mappings: filter, sort, choose columns, select, act on many (admin-ui.md 3.2). */
 import { useCallback, useMemo, useRef, useState } from 'react'
 import { useLocation, useSearchParams } from 'wouter'
-import { useSession } from '../api/session.tsx'
+import { useMayNot } from '../app/may-not.ts'
 import { ImportDialog } from '../changes/import-dialog.tsx'
 import { pathOf } from '../api/http.ts'
 import { FreshnessMark } from '../design/age.tsx'
@@ -70,7 +70,6 @@ function useAddress() {
 
 export function Tables() {
   const { t, number } = useText()
-  const { may } = useSession()
   const [, go] = useLocation()
   const { filters, sort, shown, isMaking, isImporting, set } = useAddress()
   const { list, flashing, news, showNews } = useTableList(filters, sort)
@@ -82,7 +81,7 @@ export function Tables() {
   const asOf = pages?.[0]?.asOf
   const names = tables.map(({ name }) => name)
   const isFiltered = Object.keys(filters).length > 0
-  const mayNot = may('tables.edit') ? undefined : t('right.missing', { right: 'tables.edit' })
+  const mayNot = useMayNot('tables.edit')
   const onFilters = useCallback(
     (next: TableFilters) => {
       setSelection(nothingSelected)

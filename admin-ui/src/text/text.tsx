@@ -26,7 +26,16 @@ export interface Text {
   /** `count` chooses between the forms of a counted text and is shown as `{count}`. */
   readonly t: (key: TextKey, values?: Values) => string
   readonly number: (value: number) => string
+  /** A length of time in its largest unit, such as `4 min`. */
+  readonly duration: (ms: number) => string
 }
+
+const spans = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+  ['second', 1000],
+] as const
 
 function firstLanguage(): Language {
   try {
@@ -38,13 +47,18 @@ function firstLanguage(): Language {
   return navigator.language.startsWith('zh') ? 'zh' : 'en'
 }
 
-export function textOf(language: Language): Pick<Text, 't' | 'number'> {
+export function textOf(language: Language): Pick<Text, 't' | 'number' | 'duration'> {
   const plural = new Intl.PluralRules(language)
   const format = new Intl.NumberFormat(language)
   const shown = (value: string | number): string =>
     typeof value === 'number' ? format.format(value) : value
   return {
     number: (value) => format.format(value),
+    duration: (ms) => {
+      const [unit, size] = spans.find(([, length]) => ms >= length) ?? spans[3]
+      const style = { style: 'unit', unit, unitDisplay: 'short' } as const
+      return new Intl.NumberFormat(language, style).format(Math.floor(ms / size))
+    },
     t: (key, values = {}) => {
       const text = texts[language][key]
       const chosen =

@@ -1,10 +1,9 @@
-/** Deleting one mapping: what it means is said, and its name must be typed. */
+/** Deleting one thing: what it means is said, and its name must be typed. */
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
-import type { Table } from '../../../gateway/admin/api/tables.ts'
 import { call } from '../api/http.ts'
-import { tablePath } from '../api/queries.ts'
 import { useSession } from '../api/session.tsx'
+import { useMayNot } from '../app/may-not.ts'
 import { Button } from '../design/button.tsx'
 import { Dialog } from '../design/dialog.tsx'
 import { control, Field } from '../design/field.tsx'
@@ -12,60 +11,81 @@ import { Failure } from '../design/state.tsx'
 import { useToast } from '../design/toast.tsx'
 import { useText } from '../text/text.tsx'
 import styles from './conflict.module.css'
+import { ReasonField } from './entry-dialog.tsx'
+
+export interface Removal {
+  readonly name: string
+  readonly path: string
+  /** The version that is seen; undefined for things without one. */
+  readonly etag?: string | undefined
+  readonly title: string
+  /** What follows from it. */
+  readonly words: string
+  /** On the button. */
+  readonly verb: string
+  /** Told when it is done. */
+  readonly done: string
+  /** First words of the queries that it makes stale. */
+  readonly touches: readonly string[]
+}
 
 export function RemoveDialog(props: {
-  readonly table: Table
+  readonly removal: Removal
   readonly onClose: () => void
-  readonly onRemoved: () => void
+  readonly onRemoved?: () => void
 }) {
-  const { table } = props
+  const { removal, onClose, onRemoved = onClose } = props
   const { t } = useText()
   const { info } = useSession()
+  const mayNot = useMayNot()
   const queries = useQueryClient()
   const toast = useToast()
   const [typed, setTyped] = useState('')
   const [reason, setReason] = useState('')
   const remove = useMutation({
     mutationFn: () =>
-      call(tablePath(table.name), { method: 'DELETE', ifMatch: table.etag, reason }),
+      call(removal.path, {
+        method: 'DELETE',
+        reason,
+        ...(removal.etag === undefined ? {} : { ifMatch: removal.etag }),
+      }),
     onSuccess: () => {
-      for (const word of ['tables', 'overview', 'history', 'audit'])
+      for (const word of [...removal.touches, 'overview', 'audit'])
         void queries.invalidateQueries({ queryKey: [word] })
-      toast({ tone: 'ok', text: t('remove.done', { name: table.name }) })
-      props.onRemoved()
+      toast({ tone: 'ok', text: removal.done })
+      onRemoved()
     },
   })
-  const needsReason = info.reasonRequired && reason.trim() === ''
   return (
     <Dialog
       open
-      title={t('remove.title', { name: table.name })}
-      onClose={props.onClose}
+      title={removal.title}
+      onClose={onClose}
       footer={
         <>
-          <Button onClick={props.onClose}>{t('action.cancel')}</Button>
+          <Button onClick={onClose}>{t('action.cancel')}</Button>
           <Button
             look="danger"
             icon="trash"
             busy={remove.isPending}
             reason={
-              typed !== table.name
-                ? t('remove.typeFirst')
-                : needsReason
+              typed !== removal.name
+                ? t('remove.typeFirst', { name: removal.name })
+                : info.reasonRequired && reason.trim() === ''
                   ? t('edit.reasonNeeded')
-                  : undefined
+                  : mayNot
             }
             onClick={() => remove.mutate()}
           >
-            {t('remove.button', { name: table.name })}
+            {removal.verb}
           </Button>
         </>
       }
     >
       <div className={styles.conflict}>
         {remove.isError && <Failure error={remove.error} />}
-        <p>{t('remove.words')}</p>
-        <Field label={t('remove.type', { name: table.name })}>
+        <p>{removal.words}</p>
+        <Field label={t('remove.type', { name: removal.name })}>
           {(ids) => (
             <input
               {...ids}
@@ -77,17 +97,7 @@ export function RemoveDialog(props: {
             />
           )}
         </Field>
-        <Field label={info.reasonRequired ? t('edit.reason') : t('edit.reasonOptional')}>
-          {(ids) => (
-            <input
-              {...ids}
-              className={control}
-              maxLength={1000}
-              value={reason}
-              onChange={({ target }) => setReason(target.value)}
-            />
-          )}
-        </Field>
+        <ReasonField value={reason} onChange={setReason} />
       </div>
     </Dialog>
   )

@@ -1,36 +1,35 @@
-/** Somebody else saved first: what it was, what they made of it, what is being saved, side by side. */
-import type { Table } from '../../../gateway/admin/api/tables.ts'
+/** Somebody else saved first: what they made of it and what is being saved, side by side. */
 import { Button } from '../design/button.tsx'
 import { Diff } from '../design/diff.tsx'
 import { useText } from '../text/text.tsx'
 import styles from './conflict.module.css'
-import { draftOf, formatRaw, type TableDraft } from './table-draft.ts'
 
+/** The three versions as JSON; `base` is '' when there was none. */
 export function Conflict(props: {
-  readonly base: Table | undefined
-  readonly theirs: Table
+  readonly name: string
   readonly by: string
-  readonly mine: TableDraft
+  readonly base: string
+  readonly theirs: string
+  readonly mine: string
   readonly onTakeTheirs: () => void
   /** Goes on editing, on top of their version. */
   readonly onKeepMine: () => void
 }) {
-  const { base, theirs, by, mine } = props
+  const { name, by, base, theirs, mine } = props
   const { t } = useText()
-  const before = base === undefined ? '' : formatRaw(draftOf(base))
   return (
     <div className={styles.conflict}>
       <p role="alert" className={styles.words}>
-        {t('conflict.words', { by, name: theirs.name })}
+        {t('conflict.words', { by, name })}
       </p>
       <div className={styles.sides}>
         <section aria-label={t('conflict.theirs', { by })}>
           <h3>{t('conflict.theirs', { by })}</h3>
-          <Diff before={before} after={formatRaw(draftOf(theirs))} />
+          <Diff before={base} after={theirs} />
         </section>
         <section aria-label={t('conflict.mine')}>
           <h3>{t('conflict.mine')}</h3>
-          <Diff before={before} after={formatRaw(mine)} />
+          <Diff before={base} after={mine} />
         </section>
       </div>
       <div className={styles.actions}>
