@@ -9,11 +9,12 @@ import { type RunningServer, type ServerContext, runServer } from '../cluster/ru
 import { exposureProblems } from './admin/exposure.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
-import { openDirectory } from './gateway.ts'
+import { openDirectory, viewTable } from './gateway.ts'
 import { gatewayFacts } from './gateway-facts.ts'
 import { translateGoProxyConfig } from './go-proxy-config.ts'
 import { type Health, type HealthPages, healthPages } from './health.ts'
-import { tagLabels } from './metrics.ts'
+import { gatewayLogFields } from './log-fields.ts'
+import { exposeEventLoopLag, tagLabels, workerRestarts } from './metrics.ts'
 import { HandOver } from './processes/hand-over.ts'
 import { reloadOf } from './processes/reload.ts'
 import { RouteFeed } from './processes/route-feed.ts'
@@ -23,6 +24,7 @@ import { WorkerPool } from './processes/worker-pool.ts'
 import { controlRootOf } from './routing/control-nodes.ts'
 import { type FleetMember, joinFleet } from './routing/fleet-member.ts'
 import type { TableDirectory } from './routing/table-directory.ts'
+import type { TableView } from './table-view.ts'
 import { tlsProblems } from './tls-options.ts'
 import { connectControl, connectData, nodeAccess, zooKeeperProblems } from './zookeeper-sessions.ts'
 
@@ -38,6 +40,7 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
     // The admin server has health and metrics on its own port.
     health: () => undefined,
     logLevel: (config) => config.log.level,
+    logFields: gatewayLogFields,
     problems: (config) => [
       ...zooKeeperProblems(config.zookeeper),
       ...tlsProblems(config.tls),
@@ -45,6 +48,8 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
     ],
     start: async (context) => {
       context.metrics.setLabels(tagLabels(context.config.metric.tags))
+      exposeEventLoopLag(context.metrics)
+      workerRestarts(context.metrics)
       if (nodeAccess(context.config.zookeeper).isImplied)
         context.log.warn('ZooKeeper nodes made here are open to everyone', {
           help: 'set zookeeper.user and zookeeper.password, or zookeeper.acl: open',
@@ -93,6 +98,7 @@ class GatewayProcess implements Health {
         this,
         () => this.#effective,
         async () => this.#metricsText(),
+        async (table) => this.#tableView(table),
       )
       this.#side = await this.#serve()
     } catch (error) {
@@ -171,6 +177,14 @@ class GatewayProcess implements Health {
   async #metricsText(): Promise<string> {
     const own = await this.#context.metrics.text()
     return this.#side === undefined ? own : this.#side.metricsText(own)
+  }
+
+  #tableView(table: string): Promise<TableView> {
+    return viewTable(
+      this.#directory,
+      table,
+      async () => (await this.#side?.describeTable(table)) ?? [],
+    )
   }
 
   unreadyReason(): string | undefined {
@@ -253,12 +267,14 @@ async function openPorts(
   health: Health,
   effective: () => Context['effective'],
   metricsText: () => Promise<string>,
+  tableView: (table: string) => Promise<TableView>,
 ): Promise<Ports> {
   const pages = healthPages(health, metricsText)
   const listener = await openHealth(config, pages)
   let admin: AdminServer
   try {
-    admin = await startAdmin({ config, runtime, coordinator: control, pages, effective })
+    const parts = { config, runtime, coordinator: control, pages, effective, tableView }
+    admin = await startAdmin(parts)
   } catch (error) {
     await listener?.close()
     throw error

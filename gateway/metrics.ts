@@ -87,6 +87,22 @@ const TABLE_SERIES_MAX = 500
 const ALARM_SERIES_MAX = 500
 const durationBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8]
 
+/** How late the event loop was at worst since the last reading. */
+export function exposeEventLoopLag(metrics: Metrics): void {
+  metrics.eventLoopLag(
+    'gateway_eventloop_lag_seconds',
+    'How late the event loop was at worst since the last reading',
+  )
+}
+
+/** 0 for ever where the process itself serves. */
+export function workerRestarts(metrics: Metrics): MetricCounter {
+  return metrics.counter(
+    'gateway_worker_restarts_total',
+    'Workers that died and were started again',
+  )
+}
+
 /** `metric.tags` as labels of every series. */
 export function tagLabels(tags: readonly string[]): Labels {
   return Object.fromEntries(tags.map((tag) => tag.split('=')))

@@ -3,6 +3,7 @@
  * numbers of ours (an add costs some nanoseconds, prom-client's labelled update hundreds); they are
  * read when somebody asks for the text.
  */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Registry, collectDefaultMetrics, type Metric } from 'prom-client'
 
 export type Labels = Readonly<Record<string, string>>
@@ -148,6 +149,19 @@ export class Metrics {
         series.sum += value
       },
     }
+  }
+
+  /** A gauge: the longest delay of the event loop since the gauge was read last, in seconds. */
+  eventLoopLag(name: string, help: string): void {
+    const resolution = 10
+    const delays = monitorEventLoopDelay({ resolution })
+    delays.enable()
+    this.gauge(name, help, () => {
+      // What it measures is the time between two ticks; nothing yet reads as 0.
+      const longest = Math.max(0, delays.max / 1e9 - resolution / 1e3)
+      delays.reset()
+      return longest
+    })
   }
 
   /** Memory, CPU, event loop and garbage collection of this process. Not for the simulation. */

@@ -46,7 +46,7 @@ export interface AdminParts {
   readonly effective: () => readonly EffectiveOption[]
   readonly lookup?: (table: string) => RouteServed | undefined
   /** For `GET /debug/table/<table>`. */
-  readonly tableView?: (table: string) => Promise<TableView>
+  readonly tableView: (table: string) => Promise<TableView>
 }
 
 const BODY_BYTES_MAX = 256 * 1024
@@ -99,13 +99,11 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   await app.register(async (scope) => {
     scope.addHook('onRequest', async (request) => refuseStrangers(request))
     scope.get('/config', { schema: { hide: true } }, () => ({ options: parts.effective() }))
-    const { tableView } = parts
-    if (tableView !== undefined)
-      scope.get<{ Params: { table: string } }>(
-        '/debug/table/:table',
-        { schema: { hide: true } },
-        (request) => tableView(request.params.table),
-      )
+    scope.get<{ Params: { table: string } }>(
+      '/debug/table/:table',
+      { schema: { hide: true } },
+      (request) => parts.tableView(request.params.table),
+    )
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   const { host, port: wanted } = config.http

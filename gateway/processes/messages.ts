@@ -7,8 +7,9 @@
 import type { RuntimeErrorCode } from '../../cluster/runtime/runtime.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { Lookup } from '../routing/table-entry.ts'
+import type { ServedTable } from '../table-view.ts'
 
-export const FORMAT = 1
+export const FORMAT = 2
 
 /** One table's answer, in the order in which things happened to it. */
 export interface RouteChange {
@@ -63,6 +64,7 @@ export type ToWorker =
   /** With a handle. Acknowledged with `accepted`; until then the primary holds the connection too. */
   | { readonly type: 'connection'; readonly id: number; readonly listener: number }
   | { readonly type: 'metrics'; readonly question: number }
+  | { readonly type: 'table'; readonly question: number; readonly table: string }
   /** No connection follows: answer what is being worked on, end the others, exit. */
   | { readonly type: 'drain'; readonly spreadMs: number }
 
@@ -83,6 +85,8 @@ export type FromWorker =
   | { readonly type: 'used'; readonly tables: readonly string[] }
   | WorkerReport
   | { readonly type: 'metrics'; readonly question: number; readonly text: string }
+  /** Left out: it does not serve yet. */
+  | { readonly type: 'table'; readonly question: number; readonly served?: ServedTable }
   /** The last message: what it counted in all. */
   | { readonly type: 'ended'; readonly text: string }
 

@@ -4,6 +4,7 @@
  */
 import type { GatewayConfig } from '../config.ts'
 import type { Health } from '../health.ts'
+import type { ServedTable } from '../table-view.ts'
 
 export interface Address {
   readonly host: string
@@ -27,6 +28,8 @@ export interface ServingSide extends Health {
   readonly reload: (config: GatewayConfig) => Promise<Replaced>
   /** Everything that was counted, together with what the caller's process counted (`own`). */
   readonly metricsText: (own: string) => Promise<string>
+  /** What each process that serves clients does with a table (O-5). */
+  readonly describeTable: (table: string) => Promise<readonly ServedTable[]>
   /** Resolves when every route change so far is in force for every client. */
   readonly applied: () => Promise<void>
   /** No further connection; answers what is being worked on, ends the rest over the time. */

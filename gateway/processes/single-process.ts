@@ -9,6 +9,7 @@ import type { GatewayConfig } from '../config.ts'
 import { tagLabels } from '../metrics.ts'
 import type { Routes } from '../routing/routes.ts'
 import { type Serving, startServing } from '../serving.ts'
+import type { ServedTable } from '../table-view.ts'
 import { KeptNetwork } from './kept-network.ts'
 import { MetricTotals } from './metric-texts.ts'
 import type { Address, Replaced, ServingSide } from './serving-side.ts'
@@ -97,6 +98,10 @@ export class SingleProcess implements ServingSide {
       return generation === this.#current || this.#draining.has(generation as Generation)
     })
     return this.#totals.merge([own, ...alive])
+  }
+
+  async describeTable(table: string): Promise<readonly ServedTable[]> {
+    return this.#generations().map(({ serving }) => serving.describeTable(table, ''))
   }
 
   async applied(): Promise<void> {

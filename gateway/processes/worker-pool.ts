@@ -6,10 +6,12 @@
 import type { MetricCounter, Metrics } from '../../cluster/runtime/metrics.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import type { GatewayConfig } from '../config.ts'
+import { workerRestarts } from '../metrics.ts'
 import type { HandOver } from './hand-over.ts'
 import { MetricTotals } from './metric-texts.ts'
 import { CRASHES_MAX, Restarts } from './restarts.ts'
 import type { RouteFeed } from './route-feed.ts'
+import type { ServedTable } from '../table-view.ts'
 import type { Address, Replaced, ServingSide } from './serving-side.ts'
 import { WorkerProcess } from './worker-process.ts'
 
@@ -43,10 +45,7 @@ export class WorkerPool implements ServingSide {
     this.#feed = parts.feed
     this.#handOver = parts.handOver
     this.#config = parts.config
-    this.#restarted = parts.metrics.counter(
-      'gateway_worker_restarts_total',
-      'Workers that died and were started again',
-    )
+    this.#restarted = workerRestarts(parts.metrics)
     parts.metrics.gauge('gateway_workers', 'Worker processes, by state', () => {
       const serving = [...this.#slots.values()].filter((worker) => worker?.mayReceive() === true)
       return [
@@ -157,6 +156,14 @@ export class WorkerPool implements ServingSide {
     const workers = [...this.#alive]
     for (const worker of workers) worker.drain(spreadMs)
     await allExited(workers)
+  }
+
+  /** Those that do not answer in time are left out. */
+  async describeTable(table: string): Promise<readonly ServedTable[]> {
+    const served = await Promise.all(
+      [...this.#alive].map(async (worker) => worker.describeTable(table)),
+    )
+    return served.filter((one) => one !== undefined)
   }
 
   async applied(): Promise<void> {

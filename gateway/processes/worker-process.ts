@@ -10,6 +10,7 @@ import type { BareConnection } from '../../cluster/runtime/node-network.ts'
 import { type Log, RuntimeError, type Runtime } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
+import type { ServedTable } from '../table-view.ts'
 import type { HandOver, Receiver } from './hand-over.ts'
 import { FORMAT, type FromWorker, type ToWorker, type WorkerReport } from './messages.ts'
 import type { FeedMember, RouteFeed } from './route-feed.ts'
@@ -24,7 +25,8 @@ export interface WorkerEvents {
   readonly onExit: (worker: WorkerProcess, code: number | null, signal: string | null) => void
 }
 
-const METRICS_TIMEOUT_MS = 1000
+/** Until a worker has said what it was asked. */
+const ANSWER_TIMEOUT_MS = 1000
 /** Behind the time that a drain takes; then it is killed. */
 const DRAIN_GRACE_MS = 5000
 
@@ -41,6 +43,7 @@ export class WorkerProcess implements Receiver {
   readonly #log: Log
   readonly #child: Worker
   readonly #metricsAsked = new Map<number, (text: string) => void>()
+  readonly #tablesAsked = new Map<number, (served: ServedTable | undefined) => void>()
   #member: FeedMember | undefined
   #state: 'starting' | 'ready' | 'serving' | 'draining' | 'gone' = 'starting'
   #report: WorkerReport | undefined
@@ -145,17 +148,32 @@ export class WorkerProcess implements Receiver {
 
   /** Asks what it counted; a worker that does not answer has what it said last. */
   async metricsText(): Promise<string> {
-    if (!this.#child.isConnected()) return this.#text
+    const ask = (question: number): ToWorker => ({ type: 'metrics', question })
+    return this.#ask(this.#metricsAsked, ask, () => this.#text)
+  }
+
+  /** What it does with a table; undefined when it does not say. */
+  async describeTable(table: string): Promise<ServedTable | undefined> {
+    const ask = (question: number): ToWorker => ({ type: 'table', question, table })
+    return this.#ask(this.#tablesAsked, ask, () => undefined)
+  }
+
+  async #ask<T>(
+    asked: Map<number, (answer: T) => void>,
+    message: (question: number) => ToWorker,
+    otherwise: () => T,
+  ): Promise<T> {
+    if (!this.#child.isConnected()) return otherwise()
     const question = ++this.#question
     return new Promise((resolve) => {
-      const answer = (text: string): void => {
+      const answer = (value: T): void => {
         timer.cancel()
-        this.#metricsAsked.delete(question)
-        resolve(text)
+        asked.delete(question)
+        resolve(value)
       }
-      const timer = this.#parts.runtime.timers.after(METRICS_TIMEOUT_MS, () => answer(this.#text))
-      this.#metricsAsked.set(question, answer)
-      this.#send({ type: 'metrics', question })
+      const timer = this.#parts.runtime.timers.after(ANSWER_TIMEOUT_MS, () => answer(otherwise()))
+      asked.set(question, answer)
+      this.#send(message(question))
     })
   }
 
@@ -193,6 +211,9 @@ export class WorkerProcess implements Receiver {
       case 'metrics':
         this.#text = message.text
         this.#metricsAsked.get(message.question)?.(message.text)
+        return
+      case 'table':
+        this.#tablesAsked.get(message.question)?.(message.served)
         return
       case 'ended':
         this.#text = message.text
@@ -246,6 +267,7 @@ export class WorkerProcess implements Receiver {
     this.#leave()
     this.#state = 'gone'
     for (const answer of this.#metricsAsked.values()) answer(this.#text)
+    for (const answer of this.#tablesAsked.values()) answer(undefined)
     this.#onUnready(
       new RuntimeError('EOTHER', `worker ${this.name} ended with ${signal ?? `code ${code}`}`),
     )

@@ -21,7 +21,8 @@ import type { BareConnection } from '../../cluster/runtime/node-network.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
-import { tagLabels } from '../metrics.ts'
+import { gatewayLogFields } from '../log-fields.ts'
+import { exposeEventLoopLag, tagLabels } from '../metrics.ts'
 import { type Serving, startServing } from '../serving.ts'
 import { HandedNetwork } from './handed-network.ts'
 import { FORMAT, type FromWorker, type ToWorker } from './messages.ts'
@@ -57,6 +58,7 @@ export async function runWorker(): Promise<number> {
 }
 
 class WorkerLife {
+  readonly #name: string
   readonly #config: GatewayConfig
   readonly #log: Log
   readonly #runtime: Runtime
@@ -70,12 +72,15 @@ class WorkerLife {
   #reports = 0
 
   constructor(name: string, config: GatewayConfig) {
+    this.#name = name
     this.#config = config
-    this.#log = createLog({ level: config.log.level, name: 'gateway' }).child({ worker: name })
+    const fields = { ...gatewayLogFields(config), worker: name }
+    this.#log = createLog({ level: config.log.level, name: 'gateway', fields })
     const runtime = nodeRuntime({ log: this.#log })
     this.#network = new HandedNetwork(runtime.network, runtime.timers, send)
     this.#runtime = { ...runtime, network: this.#network }
     this.#metrics.collectProcess()
+    exposeEventLoopLag(this.#metrics)
     this.#metrics.setLabels(tagLabels(config.metric.tags))
     const { lookupTimeoutMs } = config.routing
     this.#routes = new WorkerRoutes(runtime, { lookupTimeoutMs, send })
@@ -154,6 +159,12 @@ class WorkerLife {
           .text()
           .then((text) => send({ type: 'metrics', question: message.question, text }))
         return
+      case 'table': {
+        const served = this.#serving?.describeTable(message.table, this.#name)
+        const { question } = message
+        send({ type: 'table', question, ...(served === undefined ? {} : { served }) })
+        return
+      }
       case 'drain':
         this.#drain(message.spreadMs)
         return

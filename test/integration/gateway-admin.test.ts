@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Problem } from '../../gateway/admin/api/problem.ts'
 import type { Table, TableList } from '../../gateway/admin/api/tables.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
+import { viewTable } from '../../gateway/gateway.ts'
 import { healthPages } from '../../gateway/health.ts'
 import { type GatewayWorld, root, startWorld, testConfig, until } from '../support/gateway-world.ts'
 
@@ -40,6 +41,8 @@ async function start(
     coordinator,
     pages: healthPages(gateway, () => metrics.text()),
     effective: () => [],
+    tableView: (table) =>
+      viewTable(gateway.directory, table, async () => [gateway.describeTable(table, '')]),
   })
   t.teardown(async () => {
     await admin.close()
@@ -345,4 +348,18 @@ void t.test('X-3: the report of open nodes is a page of the API', async (t) => {
   t.match(answer.json, { hidden: [], open: [{ path: root }, { path: `${root}/temp` }] })
   t.equal((await call('GET', '/api/v1/acl-report?limit=0')).status, 400)
   t.equal((await call('GET', '/api/v1/acl-report?cursor=x')).status, 400)
+})
+
+void t.test('O-5: the view of a table is for this machine, and takes any name', async (t) => {
+  const { call, world } = await start(t)
+  await world.map('temp', ['127.0.0.1:1'])
+  const answer = await call('GET', '/debug/table/temp')
+  t.equal(answer.status, 200)
+  t.match(answer.json, {
+    table: 'temp',
+    routing: { answer: 'route' },
+    processes: [{ process: '' }],
+  })
+  const odd = await call('GET', `/debug/table/${encodeURIComponent('a/b <x>')}`)
+  t.match(odd.json, { table: 'a/b <x>', why: [/cannot be the name of a node/] })
 })
