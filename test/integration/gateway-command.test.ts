@@ -79,13 +79,14 @@ metric:
       '127.0.0.1',
     ])
     const rpc = await gateway.told('rpc')
+    const health = await gateway.told('health')
+    await until(async () => (await gateway.get(health, '/readyz')).status === 200)
     const client = await FrameClient.dial(Number(rpc.split(':')[1]))
     const reply = await client.query('temp')
     t.equal(reply.errorName, 'ERR_OK')
     t.equal(meta.requests.length, 1, 'the meta was asked')
     client.destroy()
 
-    const health = await gateway.told('health')
     const page = await gateway.get(health, '/metrics')
     t.match(
       page.text,

@@ -2,6 +2,7 @@
 import type { Static, TSchema } from 'typebox'
 import { Errors } from 'typebox/value'
 import type { Problem } from '../../gateway/admin/api/problem.ts'
+import { tableView } from '../../gateway/table-view.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
 import { healthPages } from '../../gateway/health.ts'
 import { type GatewayWorld, startWorld, testConfig } from './gateway-world.ts'
@@ -95,6 +96,7 @@ export async function startAdminWorld(
       coordinator,
       pages: healthPages(world.gateway, () => world.metrics.text()),
       effective: () => [],
+      tableView: async (table) => tableView(table, undefined, []),
     })
   const admin = await open(world.coordinator)
   const ends: (() => Promise<void>)[] = [() => admin.close()]
