@@ -12,7 +12,7 @@ import { markNative } from './native-answer.ts'
 import { readQuery } from './query.ts'
 import type { QueryScan } from './query-scan.ts'
 
-/** 1 000 tables push each other out of 60 of these; each holds some 300 bytes. */
+/** In pairs: of 1 000 tables, 10 are pushed out now and then. Each holds some 300 bytes. */
 const SLOTS = 8192
 /** Longer ones, with many indices, are rare: made anew each time. */
 const KEPT_BYTES_MAX = 512
@@ -44,8 +44,8 @@ export class KnownQueries {
   scanned(scan: QueryScan): KnownQuery {
     const { bytes, start, end } = scan
     const slot = slotOf(bytes, start, end)
-    const known = this.#slots[slot]
-    if (known !== undefined && isSame(known.argument, bytes, start, end)) return known
+    const known = this.#at(slot, bytes, start, end)
+    if (known !== undefined) return known
     // Bytes that are no UTF-8 come out as everywhere, with U+FFFD.
     const table = bytes.toString('utf8', scan.nameStart, scan.nameEnd)
     return this.#add(slot, table, bytes, start, end)
@@ -60,16 +60,26 @@ export class KnownQueries {
     if (table === undefined) return undefined
     if (isNative) markNative(argument)
     const slot = slotOf(argument, 0, argument.length)
-    const known = this.#slots[slot]
-    if (known !== undefined && isSame(known.argument, argument, 0, argument.length)) return known
+    const known = this.#at(slot, argument, 0, argument.length)
+    if (known !== undefined) return known
     return this.#add(slot, table, argument, 0, argument.length)
+  }
+
+  /** Either of the pair that a hash leads to. */
+  #at(slot: number, bytes: Buffer, start: number, end: number): KnownQuery | undefined {
+    const first = this.#slots[slot]
+    if (first !== undefined && isSame(first.argument, bytes, start, end)) return first
+    const second = this.#slots[slot ^ 1]
+    return second !== undefined && isSame(second.argument, bytes, start, end) ? second : undefined
   }
 
   #add(slot: number, table: string, bytes: Buffer, start: number, end: number): KnownQuery {
     const argument = Buffer.allocUnsafeSlow(end - start)
     bytes.copy(argument, 0, start, end)
     const query = new KnownQuery(table, argument)
-    if (argument.length <= KEPT_BYTES_MAX) this.#slots[slot] = query
+    if (argument.length > KEPT_BYTES_MAX) return query
+    this.#slots[slot ^ 1] = this.#slots[slot] ?? this.#slots[slot ^ 1]
+    this.#slots[slot] = query
     return query
   }
 }

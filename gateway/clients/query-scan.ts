@@ -37,7 +37,9 @@ export class QueryScan {
   readonly #maxBodyBytes: number
   readonly #maxMetaBytes: number
   #bytes: Buffer = Buffer.alloc(0)
+  /** From the first byte on, and further than the last one. */
   #view: DataView = new DataView(new ArrayBuffer(0))
+  #length = 0
 
   /** What the last successful `next` found. */
   seqid = 0
@@ -61,13 +63,19 @@ export class QueryScan {
   /** The bytes that `next` looks at from now on. */
   open(bytes: Buffer): void {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    this.#length = bytes.length
+    // Reads mostly go to the beginning of one buffer: a view of all of it serves for all of them,
+    // and a new one for each would be a twentieth of the work here.
+    const { buffer, byteOffset } = bytes
+    const view = this.#view
+    if (view.buffer !== buffer || view.byteOffset !== byteOffset)
+      this.#view = new DataView(buffer, byteOffset)
   }
 
   /** Where the frame that starts at `at` ends; 0 when it is not the usual one, or not whole. */
   next(at: number): number {
     const view = this.#view
-    if (view.byteLength - at < V0_HEADER_BYTES || view.getInt32(at) !== MAGIC) return 0
+    if (this.#length - at < V0_HEADER_BYTES || view.getInt32(at) !== MAGIC) return 0
     const version = view.getInt32(at + 4)
     if (version === 0) {
       if (view.getInt32(at + 8) !== V0_HEADER_BYTES) return 0
@@ -79,7 +87,7 @@ export class QueryScan {
     this.version = 1
     const metaBytes = view.getUint32(at + 8)
     const bodyAt = at + V1_HEADER_BYTES + metaBytes
-    if (metaBytes > this.#maxMetaBytes || bodyAt > view.byteLength) return 0
+    if (metaBytes > this.#maxMetaBytes || bodyAt > this.#length) return 0
     if (!this.#meta(at + V1_HEADER_BYTES, bodyAt)) return 0
     return this.#body(bodyAt, view.getUint32(at + 12))
   }
@@ -106,7 +114,7 @@ export class QueryScan {
   #body(at: number, bodyBytes: number): number {
     const view = this.#view
     const end = at + bodyBytes
-    if (bodyBytes > this.#maxBodyBytes || end > view.byteLength) return 0
+    if (bodyBytes > this.#maxBodyBytes || end > this.#length) return 0
     if (bodyBytes < FIXED_BYTES + TAIL_BYTES || !this.#isQuery(at)) return 0
     const start = at + HEAD.length + 4
     if (view.getInt32(start) !== 0x0c00010b || view.getInt16(start + 4) !== 1) return 0

@@ -36,6 +36,7 @@ export class TurnAnswers {
   readonly #ends: number[] = []
   readonly #seqidAts: number[] = []
   readonly #seqids: number[] = []
+  #count = 0
   #bytes = 0
 
   get bytes(): number {
@@ -44,9 +45,10 @@ export class TurnAnswers {
 
   /** Bytes as they are; what lies behind the last piece makes it longer. */
   add(bytes: Buffer, start: number, end: number): void {
-    const last = this.#pieces.length - 1
+    const last = this.#count - 1
     this.#bytes += end - start
     if (
+      last >= 0 &&
       this.#pieces[last] === bytes &&
       this.#ends[last] === start &&
       this.#seqidAts[last] === NO_SEQID_AT
@@ -64,16 +66,17 @@ export class TurnAnswers {
   }
 
   #push(bytes: Buffer, start: number, end: number, seqidAt: number, seqid: number): void {
-    this.#pieces.push(bytes)
-    this.#starts.push(start)
-    this.#ends.push(end)
-    this.#seqidAts.push(seqidAt)
-    this.#seqids.push(seqid)
+    const index = this.#count++
+    this.#pieces[index] = bytes
+    this.#starts[index] = start
+    this.#ends[index] = end
+    this.#seqidAts[index] = seqidAt
+    this.#seqids[index] = seqid
   }
 
   /** Writes all of it and is empty again. */
   write(socket: Socket, slabs: Slabs): void {
-    const isOnePiece = this.#pieces.length === 1 && this.#seqidAts[0] === NO_SEQID_AT
+    const isOnePiece = this.#count === 1 && this.#seqidAts[0] === NO_SEQID_AT
     const slab = isOnePiece || socket.writeNow === undefined ? undefined : slabs.of(this.#bytes)
     if (slab === undefined) this.#writeEach(socket)
     else {
@@ -84,11 +87,9 @@ export class TurnAnswers {
       if (isSlow) socket.write(Buffer.from(bytes))
       else if (socket.writeNow?.(bytes) === false) slabs.giveAway(slab)
     }
+    // The numbers may stay, memory may not be held.
     this.#pieces.length = 0
-    this.#starts.length = 0
-    this.#ends.length = 0
-    this.#seqidAts.length = 0
-    this.#seqids.length = 0
+    this.#count = 0
     this.#bytes = 0
   }
 
