@@ -291,6 +291,12 @@ const options = defineConfig('One gateway: the address of many clusters', {
     of: ['on', 'off'],
     default: 'on',
   }),
+  responseCacheMs: duration({
+    about: 'An answer may be given again for so long, not twice to one client; 0: never',
+    default: 0,
+    min: 0,
+    max: 200,
+  }),
   errors: section('Errors that the gateway itself answers', {
     mode: choice({
       about: 'Names of upstream, or those of the Go proxy',

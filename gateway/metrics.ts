@@ -64,6 +64,9 @@ export interface ServerMetrics {
     readonly negative: MetricCounter
     readonly miss: MetricCounter
   }
+  /** Queries that shared another one's round, and those answered from memory. */
+  readonly coalesced: MetricCounter
+  readonly cached: MetricCounter
   readonly rejectedFrame: (reason: string) => void
   readonly refusedConnections: Readonly<Record<Refusal, MetricCounter>>
   readonly bytesIn: MetricCounter
@@ -232,6 +235,11 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     otherRequest: (rpc, result, version) =>
       requests(rpcByName(rpc) === undefined ? '__unknown__' : rpc, result, String(version)).add(),
     lookups: { hit: lookups('hit'), negative: lookups('negative'), miss: lookups('miss') },
+    coalesced: metrics.counter(
+      'gateway_coalesced_total',
+      'Queries that shared the round of another',
+    ),
+    cached: metrics.counter('gateway_cached_answers_total', 'Queries answered from memory'),
     rejectedFrame: (reason) => frames(reason).add(),
     refusedConnections,
     bytesIn: bytes('in'),

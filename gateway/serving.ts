@@ -75,6 +75,7 @@ export async function startServing(parts: {
         requestTimeoutMs: config.requestTimeoutMs,
         errorsMode: config.errors.mode,
         coalesces: config.coalescing === 'on',
+        responseCacheMs: config.responseCacheMs,
         unknownTables:
           limits.unknownTablesPerSecond === 0
             ? undefined

@@ -8,8 +8,8 @@ import type { MetricCounter } from '../../cluster/runtime/metrics.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { MetaGroup } from '../upstream/meta-group.ts'
 import type { Round } from './round.ts'
-import { markNative } from './native-answer.ts'
-import { readQuery } from './query.ts'
+import { isMarkedNative, markNative } from './native-answer.ts'
+import { readIndices, readQuery } from './query.ts'
 import type { QueryScan } from './query-scan.ts'
 
 /** In pairs: of 1 000 tables, 10 are pushed out now and then. Each holds some 300 bytes. */
@@ -21,6 +21,8 @@ export class KnownQuery {
   readonly table: string
   /** The args struct as the client sent it; not changed. */
   readonly argument: Buffer
+  /** All partitions are asked for. */
+  readonly isWhole: boolean
   /** What `lookup` and `group` hold was found in that turn, and is good for no other. */
   turn = -1
   lookup: Lookup | undefined = undefined
@@ -31,9 +33,19 @@ export class KnownQuery {
   gathering: Round | undefined = undefined
   running: Round | undefined = undefined
 
-  constructor(table: string, argument: Buffer) {
+  constructor(table: string, argument: Buffer, isWhole: boolean) {
     this.table = table
     this.argument = argument
+    this.isWhole = isWhole
+  }
+
+  /** Asked for by a native client, whose answers have another form. */
+  get isNative(): boolean {
+    return isMarkedNative(this.argument)
+  }
+
+  indices(): readonly number[] {
+    return readIndices(this.argument)
   }
 }
 
@@ -48,7 +60,7 @@ export class KnownQueries {
     if (known !== undefined) return known
     // Bytes that are no UTF-8 come out as everywhere, with U+FFFD.
     const table = bytes.toString('utf8', scan.nameStart, scan.nameEnd)
-    return this.#add(slot, table, bytes, start, end)
+    return this.#add(slot, table, bytes, start, end, scan.isWhole)
   }
 
   /**
@@ -62,7 +74,8 @@ export class KnownQueries {
     const slot = slotOf(argument, 0, argument.length)
     const known = this.#at(slot, argument, 0, argument.length)
     if (known !== undefined) return known
-    return this.#add(slot, table, argument, 0, argument.length)
+    const isWhole = readIndices(argument).length === 0
+    return this.#add(slot, table, argument, 0, argument.length, isWhole)
   }
 
   /** Either of the pair that a hash leads to. */
@@ -73,10 +86,17 @@ export class KnownQueries {
     return second !== undefined && isSame(second.argument, bytes, start, end) ? second : undefined
   }
 
-  #add(slot: number, table: string, bytes: Buffer, start: number, end: number): KnownQuery {
+  #add(
+    slot: number,
+    table: string,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    isWhole: boolean,
+  ): KnownQuery {
     const argument = Buffer.allocUnsafeSlow(end - start)
     bytes.copy(argument, 0, start, end)
-    const query = new KnownQuery(table, argument)
+    const query = new KnownQuery(table, argument, isWhole)
     if (argument.length > KEPT_BYTES_MAX) return query
     this.#slots[slot ^ 1] = this.#slots[slot] ?? this.#slots[slot ^ 1]
     this.#slots[slot] = query

@@ -48,6 +48,10 @@ export class NativeAsker implements Asker {
   }
 }
 
+export function isMarkedNative(argument: Buffer): boolean {
+  return argument.length > 2 && argument.readInt16BE(1) === 0
+}
+
 /** A reply frame, in `bytes` from `start` to `end`, in the form of its request; a copy. */
 export function nativeAnswer(
   request: NativeHeader,

@@ -12,9 +12,6 @@
  *
  * No promise, timer or log line per query, one object without coalescing and at most one with it.
  */
-import { encodeReply, encodeResult } from '../../cluster/protocol/frame.ts'
-import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
-import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import type { Flushable } from '../batch.ts'
 import type { HeaderVersion, Result, ServerMetrics } from '../metrics.ts'
@@ -22,8 +19,17 @@ import type { Routes } from '../routing/routes.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
 import { KnownQueries, type KnownQuery } from './known-queries.ts'
+import {
+  ANSWER_SEQID_AT,
+  type ErrorsMode,
+  type OwnAnswer,
+  isPlainAnswer,
+  ownAnswers,
+} from './own-answers.ts'
+import { partialAnswer } from './partial-answer.ts'
 import type { QueryScan } from './query-scan.ts'
 import type { QueryWatch } from './query-watch.ts'
+import { ResponseCache } from './response-cache.ts'
 import { type Asker, Round, type RoundEnd, type Waiter } from './round.ts'
 import { type BucketOptions, TokenBuckets } from './token-buckets.ts'
 
@@ -31,8 +37,10 @@ export interface DeskOptions {
   /** The outer bound of every answer; below the Java client's 5 s (W-7). */
   readonly requestTimeoutMs: number
   /** `go-compat`: the error names of the Go proxy (W-6). */
-  readonly errorsMode: 'pegasus' | 'go-compat'
+  readonly errorsMode: ErrorsMode
   readonly coalesces: boolean
+  /** How long an answer may be used again (C-2); 0: never. */
+  readonly responseCacheMs: number
   /** How many unknown tables one address may ask for (W-17); undefined: any number. */
   readonly unknownTables: BucketOptions | undefined
 }
@@ -44,27 +52,11 @@ export interface Asked {
   readonly clientTimeoutMs: number
 }
 
-const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const CLIENT_TIMEOUT_MS_MIN = 1000
 /** A running round older than this no longer holds the next one back. */
 const OVERDUE_MS = 25
 /** With less time left than this it is not worth asking again. */
 const SPARE_MS = 50
-
-/** What the gateway itself answers to a query (W-3): is_stateful false, nothing in it but the error. */
-function ownAnswer(error: string): Buffer {
-  return encodeReply(
-    QUERY,
-    0,
-    'ERR_OK',
-    encodeResult(QueryCfgResponse, QueryCfgResponse.make({ err: error })),
-  )
-}
-
-/** Behind total length, `ERR_OK` and the message's version and name. */
-const OWN_SEQID_AT = 4 + 4 + 6 + 4 + 4 + QUERY.length + 4
-
-type OwnAnswer = 'missing' | 'invalid' | 'no-zookeeper' | 'no-meta'
 
 export class QueryDesk implements Flushable {
   readonly #runtime: Runtime
@@ -77,7 +69,10 @@ export class QueryDesk implements Flushable {
   readonly #answers: Readonly<Record<OwnAnswer, Buffer>>
   readonly #roundEnd: RoundEnd
   readonly #unknownTables: TokenBuckets | undefined
+  readonly #cache: ResponseCache | undefined
   #inFlight = 0
+  /** Among `#starting` there is one for some partitions only. */
+  #hasPartial = false
   /** Queries whose round starts when this turn ends. */
   readonly #starting: KnownQuery[] = []
   /** Queries whose next round waits for the running one. */
@@ -100,17 +95,18 @@ export class QueryDesk implements Flushable {
     this.#metrics = parts.metrics
     this.#watch = parts.watch
     this.#options = options
-    const isGo = options.errorsMode === 'go-compat'
-    this.#answers = {
-      missing: ownAnswer('ERR_OBJECT_NOT_FOUND'),
-      invalid: ownAnswer('ERR_INVALID_DATA'),
-      'no-zookeeper': ownAnswer(isGo ? 'ERR_ZOOKEEPER_OPERATION' : 'ERR_SERVICE_NOT_ACTIVE'),
-      'no-meta': ownAnswer(isGo ? 'ERR_UNKNOWN' : 'ERR_SERVICE_NOT_ACTIVE'),
-    }
+    this.#answers = ownAnswers(options.errorsMode)
     const { unknownTables } = options
     this.#unknownTables = unknownTables === undefined ? undefined : new TokenBuckets(unknownTables)
+    const { responseCacheMs } = options
+    this.#cache = responseCacheMs === 0 ? undefined : new ResponseCache(responseCacheMs)
     this.#roundEnd = {
-      onAnswered: (round, nowMs) => this.#onAnswered(round, nowMs),
+      onAnswered: (round, bytes, start, end, seqidAt, nowMs) => {
+        const isSpecial = round.riders !== undefined || this.#cache !== undefined
+        if (isSpecial)
+          this.#onSpecialAnswer(round, bytes.subarray(start, end), seqidAt - start, nowMs)
+        this.#onAnswered(round, nowMs)
+      },
       onUnanswered: (round) => this.#onUnanswered(round),
     }
   }
@@ -142,8 +138,11 @@ export class QueryDesk implements Flushable {
     const counts = this.#metrics.queries[asked.version]
     const budgetMs = answerBudgetMs(asked.clientTimeoutMs, this.#options.requestTimeoutMs)
     const deadlineMs = nowMs + budgetMs
+    if (this.#cache !== undefined && this.#answerCached(this.#cache, asker, query, asked, nowMs))
+      return
     const { gathering } = query
     if (gathering !== undefined) {
+      this.#metrics.coalesced.add()
       gathering.join({ asker, seqid, counts, askedAtMs: nowMs, deadlineMs })
       return
     }
@@ -152,8 +151,26 @@ export class QueryDesk implements Flushable {
     else this.#start(round, nowMs)
   }
 
+  #answerCached(
+    cache: ResponseCache,
+    asker: Asker,
+    query: KnownQuery,
+    asked: Asked,
+    nowMs: number,
+  ): boolean {
+    const frame = cache.find(query, asker.source, this.#lookup(query), nowMs)
+    if (frame === undefined) return false
+    const { seqid } = asked
+    const counts = this.#metrics.queries[asked.version]
+    this.#metrics.cached.add()
+    this.#count(query, { asker, seqid, counts, askedAtMs: nowMs, deadlineMs: 0 }, 'relayed', nowMs)
+    asker.answerShared(frame, ANSWER_SEQID_AT, seqid)
+    return true
+  }
+
   #start(round: Round, nowMs: number): void {
     const lookup = this.#lookup(round.query)
+    if (lookup?.kind !== 'route') this.#unseat(round, nowMs)
     if (lookup === undefined) {
       this.#load(round, nowMs)
       return
@@ -201,6 +218,7 @@ export class QueryDesk implements Flushable {
     if (lookup.kind === 'route') {
       query.asked ??= this.#metrics.tableQueries(query.table)
       query.asked.add(round.count)
+      round.lookup = lookup
       const known = query.lookup === lookup ? query.group : undefined
       const group = known ?? this.#upstreams.group(lookup.route)
       group.ask(round, nowMs)
@@ -232,13 +250,45 @@ export class QueryDesk implements Flushable {
       this.#overdueTimer ??= this.#runtime.timers.after(OVERDUE_MS, () => this.#startOverdue())
       return
     }
+    if (!query.isWhole) this.#hasPartial = true
     if (this.#starting.push(query) === 1) this.#upstreams.batch.add(this)
+  }
+
+  /**
+   * C-3: queries for some partitions of a table go along with one for all of them, when both start
+   * now. Nobody rides with a round that was on the wire before he asked.
+   */
+  #seatRiders(starting: readonly KnownQuery[], nowMs: number): void {
+    this.#hasPartial = false
+    const wholes = new Map<string, Round>()
+    for (const { isWhole, isNative, table, gathering } of starting)
+      if (isWhole && !isNative && gathering !== undefined) wholes.set(table, gathering)
+    for (const query of starting) {
+      const { isWhole, isNative, table, gathering } = query
+      const whole = isWhole || isNative ? undefined : wholes.get(table)
+      if (whole === undefined || gathering === undefined) continue
+      whole.riders ??= []
+      whole.riders.push(gathering)
+      query.gathering = undefined
+      query.running = gathering
+      gathering.startedAtMs = nowMs
+      if (gathering.deadlineMs < whole.deadlineMs) whole.deadlineMs = gathering.deadlineMs
+    }
+  }
+
+  /** Riders go on alone. */
+  #unseat(round: Round, nowMs: number): void {
+    const { riders } = round
+    if (riders === undefined) return
+    round.riders = undefined
+    for (const rider of riders) this.#start(rider, nowMs)
   }
 
   /** The turn ends: rounds go onto the wire. */
   flush(): void {
     const starting = this.#starting
     const nowMs = this.#runtime.clock.monotonicMs()
+    if (this.#hasPartial) this.#seatRiders(starting, nowMs)
     for (const query of starting) this.#startGathered(query, nowMs)
     starting.length = 0
   }
@@ -268,6 +318,20 @@ export class QueryDesk implements Flushable {
       this.#overdueTimer = this.#runtime.timers.after(OVERDUE_MS, () => this.#startOverdue())
   }
 
+  #onSpecialAnswer(round: Round, frame: Buffer, seqidAt: number, nowMs: number): void {
+    const { query, riders } = round
+    if (riders !== undefined) {
+      round.riders = undefined
+      for (const rider of riders) {
+        const part = partialAnswer(frame, seqidAt, rider.query.indices())
+        if (part === undefined) this.#start(rider, nowMs)
+        else rider.answered(part, 0, part.length, seqidAt, nowMs)
+      }
+    }
+    if (round.lookup !== undefined && isPlainAnswer(frame, seqidAt))
+      this.#cache?.keep(query, frame, round.lookup, nowMs)
+  }
+
   #onAnswered(round: Round, nowMs: number): void {
     round.forEach((waiter) => this.#count(round.query, waiter, 'relayed', nowMs))
     this.#ended(round, nowMs)
@@ -293,6 +357,9 @@ export class QueryDesk implements Flushable {
   #onUnanswered(round: Round): void {
     const nowMs = this.#runtime.clock.monotonicMs()
     const isLate = nowMs >= round.deadlineMs
+    if (isLate) this.#unseat(round, nowMs)
+    const { riders } = round
+    if (riders !== undefined) for (const rider of riders) this.#onUnanswered(rider)
     round.forEach((waiter) => {
       if (isLate && waiter.deadlineMs - nowMs > SPARE_MS) this.#again(round.query, waiter, nowMs)
       else this.#tell(round.query, waiter, 'unavailable', 'no-meta', nowMs)
@@ -318,7 +385,7 @@ export class QueryDesk implements Flushable {
 
   #tell(query: KnownQuery, waiter: Waiter, result: Result, answer: OwnAnswer, nowMs: number): void {
     this.#count(query, waiter, result, nowMs)
-    waiter.asker.answerShared(this.#answers[answer], OWN_SEQID_AT, waiter.seqid)
+    waiter.asker.answerShared(this.#answers[answer], ANSWER_SEQID_AT, waiter.seqid)
   }
 }
 

@@ -50,6 +50,8 @@ export class QueryScan {
   end = 0
   nameStart = 0
   nameEnd = 0
+  /** No indices: all partitions are asked for. */
+  isWhole = true
 
   constructor(limits: { readonly maxBodyBytes: number; readonly maxMetaBytes: number }) {
     this.#maxBodyBytes = limits.maxBodyBytes
@@ -128,6 +130,7 @@ export class QueryScan {
     this.end = end
     this.nameStart = nameStart
     this.nameEnd = listAt
+    this.isWhole = end - listAt === TAIL_BYTES
     return end
   }
 

@@ -18,6 +18,11 @@ export function readQuery(argument: Buffer): string | undefined {
   return scan(argument) ?? readWholeArgument(QueryCfgRequest, argument)?.appName
 }
 
+/** The partitions asked for in a well-formed query; none: all of them. */
+export function readIndices(argument: Buffer): readonly number[] {
+  return readWholeArgument(QueryCfgRequest, argument)?.partitionIndices ?? []
+}
+
 function scan(bytes: Buffer): string | undefined {
   const length = bytes.length
   if (length < NAME_AT + TAIL_BYTES) return undefined

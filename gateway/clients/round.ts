@@ -6,6 +6,7 @@
  */
 import type { QueryCounts } from '../metrics.ts'
 import type { Question } from '../question.ts'
+import type { Lookup } from '../routing/table-entry.ts'
 import type { KnownQuery } from './known-queries.ts'
 
 /** Who asks: a client's connection. */
@@ -31,7 +32,15 @@ export interface Asker {
 
 /** Told what became of a round; `nowMs` is monotonic. */
 export interface RoundEnd {
-  readonly onAnswered: (round: Round, nowMs: number) => void
+  /** The answer is the frame in `bytes` from `start` to `end`; nobody was told yet. */
+  readonly onAnswered: (
+    round: Round,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    seqidAt: number,
+    nowMs: number,
+  ) => void
   readonly onUnanswered: (round: Round) => void
 }
 
@@ -58,6 +67,10 @@ export class Round implements Question, Waiter {
   #others: Waiter[] | undefined = undefined
   /** Monotonic; 0 before it. */
   startedAtMs = 0
+  /** The route it was sent by. */
+  lookup: Lookup | undefined = undefined
+  /** Rounds for some partitions of the table, answered out of this one's answer (C-3). */
+  riders: Round[] | undefined = undefined
 
   constructor(
     end: RoundEnd,
@@ -109,7 +122,7 @@ export class Round implements Question, Waiter {
 
   /** The meta's bytes with each client's sequence id (W-1). */
   answered(bytes: Buffer, start: number, end: number, seqidAt: number, nowMs: number): void {
-    this.#end.onAnswered(this, nowMs)
+    this.#end.onAnswered(this, bytes, start, end, seqidAt, nowMs)
     const others = this.#others
     if (others === undefined) {
       this.asker.answerAlone(bytes, start, end, seqidAt, this.seqid)

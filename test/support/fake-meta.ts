@@ -15,6 +15,8 @@ import { PartitionConfiguration } from '../../cluster/protocol/layer2.ts'
 export type FakeAnswer =
   /** A whole frame; its sequence id is patched. */
   | { readonly frame: Buffer }
+  /** The same, when it is there. */
+  | { readonly later: Promise<Buffer> }
   | { readonly error: string; readonly forwardTo?: string; readonly appId?: number }
   | { readonly raw: Buffer; readonly thenClose?: boolean }
   | 'silence'
@@ -81,7 +83,10 @@ function serve(meta: FakeMeta, socket: Socket): void {
         socket.resetAndDestroy()
         return
       }
-      if ('raw' in answer) {
+      const { seqid } = request
+      if ('later' in answer)
+        void answer.later.then((frame) => socket.write(withSeqid(frame, seqid)))
+      else if ('raw' in answer) {
         socket.write(answer.raw)
         if (answer.thenClose === true) socket.end()
       } else
