@@ -9,7 +9,7 @@ import { type RunningServer, type ServerContext, runServer } from '../cluster/ru
 import { exposureProblems } from './admin/exposure.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
-import { openDirectory, viewTable } from './gateway.ts'
+import { openDirectory, openSnapshot, viewTable } from './gateway.ts'
 import { gatewayFacts } from './gateway-facts.ts'
 import { translateGoProxyConfig } from './go-proxy-config.ts'
 import { type Health, type HealthPages, healthPages } from './health.ts'
@@ -23,6 +23,7 @@ import { SingleProcess } from './processes/single-process.ts'
 import { WorkerPool } from './processes/worker-pool.ts'
 import { controlRootOf } from './routing/control-nodes.ts'
 import { type FleetMember, joinFleet } from './routing/fleet-member.ts'
+import type { SnapshotKeeper } from './routing/snapshot-keeper.ts'
 import type { TableDirectory } from './routing/table-directory.ts'
 import type { TableView } from './table-view.ts'
 import { tlsProblems } from './tls-options.ts'
@@ -71,6 +72,7 @@ class GatewayProcess implements Health {
   #config: GatewayConfig
   #effective: Context['effective']
   #side: ServingSide | undefined
+  #snapshot: SnapshotKeeper | undefined
   #isDraining = false
   /** Reloads one after the other; while one waits, a further one changes nothing. */
   #reloading: Promise<void> = Promise.resolve()
@@ -100,6 +102,7 @@ class GatewayProcess implements Health {
         async () => this.#metricsText(),
         async (table) => this.#tableView(table),
       )
+      this.#snapshot = await openSnapshot(this.#context, this.#directory)
       this.#side = await this.#serve()
     } catch (error) {
       await ports?.close()
@@ -250,6 +253,7 @@ class GatewayProcess implements Health {
   }
 
   async #close(): Promise<void> {
+    await this.#snapshot?.close()
     this.#directory.close()
     await Promise.all([this.#data.close(), this.#control.close()])
   }

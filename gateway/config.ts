@@ -170,6 +170,14 @@ const options = defineConfig('One gateway: the address of many clusters', {
       min: 0,
       max: 86_400_000,
     }),
+    snapshotFile: optional(
+      text({
+        about: 'File for the routes, so that a start without ZooKeeper serves what was known',
+        maxLength: 1024,
+        pattern: /^\//,
+        expected: 'an absolute path',
+      }),
+    ),
     stale: text({
       about:
         'Routes that ZooKeeper cannot confirm are used for ever (serve), until its session is ' +

@@ -9,6 +9,7 @@ import type { Runtime } from '../cluster/runtime/runtime.ts'
 import type { GatewayConfig } from './config.ts'
 import { directoryMetrics } from './metrics.ts'
 import { controlRootOf } from './routing/control-nodes.ts'
+import { SnapshotKeeper } from './routing/snapshot-keeper.ts'
 import { parseStalePolicy, SERVE } from './routing/staleness.ts'
 import { TableDirectory } from './routing/table-directory.ts'
 import { type Serving, startServing } from './serving.ts'
@@ -64,9 +65,19 @@ export function openDirectory(parts: DirectoryParts): TableDirectory {
   return directory
 }
 
+/** Loads what was known, when that is configured; to be closed before the directory. */
+export async function openSnapshot(
+  { runtime, config }: Pick<DirectoryParts, 'runtime' | 'config'>,
+  directory: TableDirectory,
+): Promise<SnapshotKeeper | undefined> {
+  const file = config.routing.snapshotFile
+  return file === undefined ? undefined : SnapshotKeeper.open(runtime, directory, file)
+}
+
 /** Rejects with a RuntimeError such as EADDRINUSE. */
 export async function startGateway(parts: DirectoryParts): Promise<Gateway> {
   const directory = openDirectory(parts)
+  const snapshot = await openSnapshot(parts, directory)
   const serving = await startServing({ ...parts, routes: directory }).catch((error: unknown) => {
     directory.close()
     throw error
@@ -74,6 +85,7 @@ export async function startGateway(parts: DirectoryParts): Promise<Gateway> {
   let closing: Promise<void> | undefined
   const closeAll = async (spreadMs: number): Promise<void> => {
     await serving.close(spreadMs)
+    await snapshot?.close()
     directory.close()
   }
   return {

@@ -66,6 +66,15 @@ export class DeletionGuard<T> {
     })
   }
 
+  get root(): bigint | undefined {
+    return this.#root
+  }
+
+  /** The root that routes come from which were loaded. */
+  restoreRoot(root: bigint | undefined): void {
+    this.#root ??= root
+  }
+
   /** Remembers the root that the routes come from. */
   async noteRoot(): Promise<void> {
     try {

@@ -18,6 +18,7 @@ import {
   unusableAtMs,
 } from './resolution.ts'
 import type { RouteListener } from './routes.ts'
+import type { SavedTable } from './snapshot.ts'
 import { type StalePolicy, usableMs } from './staleness.ts'
 import type { Entry, Lookup, Route } from './table-entry.ts'
 
@@ -137,6 +138,15 @@ export class RouteTable {
     return entry.answer
   }
 
+  /** The mapped tables with the routes in force, however old, the longest unused first. */
+  *saved(): Generator<SavedTable> {
+    for (const entry of this.#routes.values()) {
+      const route = this.#routeOf(entry)
+      const { table, mapped } = entry
+      if (route !== undefined && mapped !== undefined) yield { table, mapped, route }
+    }
+  }
+
   /** Its answer holds now, but nobody will tell when it no longer does. */
   drop(entry: Entry): void {
     if (this.#routes.peek(entry.table) !== entry) return
@@ -231,8 +241,9 @@ export class RouteTable {
   }
 
   /** Undefined for a table that is not mapped, and while nobody knows of redirects. */
-  #routeOf({ table, mapped, truth }: Entry): Route | undefined {
-    if (truth !== 'mapped' || mapped === undefined || !this.#control.isLoaded) return undefined
+  #routeOf({ table, mapped, restored, truth }: Entry): Route | undefined {
+    if (truth !== 'mapped' || mapped === undefined) return undefined
+    if (!this.#control.isLoaded) return restored
     const { tableGroup } = mapped
     const ofGroup = tableGroup === undefined ? undefined : this.#control.groupPolicy(tableGroup)
     const policy = policyOf(mapped.stale, ofGroup, this.#options.stale)

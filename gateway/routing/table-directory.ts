@@ -23,6 +23,7 @@ import { MISSING, UNAVAILABLE } from './resolution.ts'
 import { type RouteFacts, routeFacts } from './route-facts.ts'
 import { RouteTable } from './route-table.ts'
 import type { RouteListener, SharedRoutes } from './routes.ts'
+import type { Snapshot } from './snapshot.ts'
 import { parseStalePolicy, type StalePolicy } from './staleness.ts'
 import {
   type Entry,
@@ -73,6 +74,7 @@ export class TableDirectory implements SharedRoutes {
   #sessionEpoch = 0
   /** Counts losses and returns of the connection. */
   #connections = 0
+  #isRestored = false
   #closed = false
   #giveUpTimer: Timer | undefined
   readonly #stopListening: () => void
@@ -160,7 +162,7 @@ export class TableDirectory implements SharedRoutes {
   unreadyReason(): string | undefined {
     const unreadable = this.access.isNeverGranted ? this.access.problem() : undefined
     if (unreadable !== undefined) return unreadable
-    if (this.#control.isLoaded) return undefined
+    if (this.#control.isLoaded || this.#isRestored) return undefined
     const hasSession = this.#coordinator.sessionEpoch() > 0
     return hasSession ? 'control tree not read yet' : 'no ZooKeeper session yet'
   }
@@ -255,6 +257,32 @@ export class TableDirectory implements SharedRoutes {
   touch(tables: Iterable<string>): void {
     for (const table of tables)
       if (this.#table.route(table) === undefined) this.#table.negative(table)
+  }
+
+  get root(): string {
+    return this.#options.root
+  }
+
+  /** What was known `ageMs` ago, stale until ZooKeeper confirms it; before anything else (R-26). */
+  restore({ tables, rootZxid }: Snapshot, ageMs: number): void {
+    const sinceMs = this.#runtime.clock.monotonicMs() - ageMs
+    this.#staleSinceMs = sinceMs
+    this.#isRestored = tables.length > 0
+    this.#deletions.restoreRoot(rootZxid)
+    for (const { table, mapped, route } of tables) {
+      const entry = newEntry(table, `${this.#options.root}/${table}`)
+      Object.assign(entry, { truth: 'mapped', mapped, restored: route, staleSinceMs: sinceMs })
+      this.#table.place(entry)
+    }
+    if (this.#coordinator.state() === 'connected') this.#reader.rearm(this.#table.newestFirst())
+  }
+
+  /** Undefined while not everything is known to be current. */
+  snapshot(wallMs: number): Snapshot | undefined {
+    if (!this.#control.isLoaded || this.#staleSinceMs !== undefined) return undefined
+    const { root } = this.#options
+    const rootZxid = this.#deletions.root
+    return { root, rootZxid, confirmedAtMs: wallMs, tables: [...this.#table.saved()] }
   }
 
   async settled(): Promise<void> {

@@ -48,6 +48,8 @@ export interface Entry {
   truth: Truth
   /** Set when the truth is `mapped`. */
   mapped: Mapped | undefined
+  /** From a snapshot: in force until redirects were read. */
+  restored: Route | undefined
   /** In force; undefined until the first one is known. */
   answer: Lookup | undefined
   /** Since when the truth could not be confirmed; undefined while it is current. */
@@ -77,6 +79,7 @@ export function newEntry(table: string, path: string): Entry {
     path,
     truth: 'unread',
     mapped: undefined,
+    restored: undefined,
     answer: undefined,
     staleSinceMs: undefined,
     isBounded: false,
