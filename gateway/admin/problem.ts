@@ -30,6 +30,13 @@ export function fromCoordinator(error: unknown, isWrite: boolean): unknown {
   if (!(error instanceof CoordinatorError)) return error
   const { code, message } = error
   if (code === 'too-large') return new ApiError('too-large', message)
+  if (code === 'no-auth') {
+    const help = 'check zookeeper.control.user, its password and the access list of the node'
+    return new ApiError(
+      'zookeeper-unavailable',
+      `ZooKeeper refuses this gateway: ${message}; ${help}`,
+    )
+  }
   const isUnknown = code === 'connection-loss' || code === 'timeout'
   return new ApiError(isWrite && isUnknown ? 'outcome-unknown' : 'zookeeper-unavailable', message)
 }

@@ -9,6 +9,7 @@ import { type AnyRequest, encodeAnswer } from '../../cluster/protocol/request-st
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import { ProtocolError } from '../../cluster/protocol/schema.ts'
 import { NegotiationResponse, NegotiationStatus } from '../../cluster/protocol/security.ts'
+import { auditLog } from '../../cluster/runtime/log-repeats.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import type { HeaderVersion } from '../metrics.ts'
 import type { Routes } from '../routing/routes.ts'
@@ -92,7 +93,7 @@ export class OtherRpcs {
 
   constructor(runtime: Runtime, parts: Parts, options: OtherRpcsOptions) {
     this.#runtime = runtime
-    this.#log = runtime.log.child({ part: 'rpc' })
+    this.#log = auditLog(runtime.log).child({ part: 'rpc' })
     this.#parts = parts
     this.#policy = new RpcPolicy(options.allow)
     this.#relay = new RpcRelay(runtime, options)

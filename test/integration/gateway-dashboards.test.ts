@@ -152,6 +152,15 @@ void t.test('dashboard and alerts name only what a running gateway exposes', asy
   const text = await exposition(t)
   const families = metricFamilies(text)
   t.ok(families.size > 40)
+  // Those of section 12 that belong to the process; the others: gateway-metrics.test.ts.
+  for (const [name, type] of [
+    ['gateway_worker_restarts_total', 'counter'],
+    ['gateway_eventloop_lag_seconds', 'gauge'],
+    ['process_resident_memory_bytes', 'gauge'],
+    ['process_cpu_seconds_total', 'counter'],
+  ] as const)
+    t.equal(families.get(name)?.type, type, name)
+  for (const [name, { help }] of families) t.ok(help.length > 2, `${name} has help`)
   for (const { title, targets = [] } of dashboard.panels)
     for (const { expr, legendFormat } of targets) {
       t.same(problemsOf(expr, families, text), [], `${title}: ${expr}`)

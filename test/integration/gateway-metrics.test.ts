@@ -29,6 +29,11 @@ const expected: readonly (readonly [name: string, type: string, ...labels: strin
   ['gateway_zk_session_expired_total', 'counter'],
   ['gateway_zk_missed_watch_total', 'counter'],
   ['gateway_zk_watches', 'gauge', 'kind'],
+  ['gateway_coalesced_total', 'counter'],
+  ['gateway_meta_requests_total', 'counter', 'cluster', 'addr', 'result'],
+  ['gateway_meta_request_duration_seconds', 'histogram', 'cluster'],
+  ['gateway_meta_leader', 'gauge', 'cluster', 'addr'],
+  ['gateway_breaker_state', 'gauge', 'addr'],
   ['gateway_meta_forward_followed_total', 'counter'],
   ['gateway_meta_hedges_total', 'counter'],
 ]
