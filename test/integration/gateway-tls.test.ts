@@ -4,7 +4,7 @@
  * and handshakes that never end.
  */
 import { copyFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { type Socket, connect } from 'node:net'
+import { type Socket, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
 import t, { type Test } from 'tap'
@@ -17,6 +17,7 @@ import { loadConfig } from '../../cluster/runtime/config.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
 import { tlsProblems } from '../../gateway/tls-options.ts'
 import { makeAuthority, opensslMissing } from '../support/certificates.ts'
+import { startGatewayProcess } from '../support/gateway-outside.ts'
 import { startFakeMeta } from '../support/fake-meta.ts'
 import {
   FrameClient,
@@ -243,3 +244,51 @@ void t.test('files and options that are no use are told at the start', needed, a
     message: /TLS certificate or key/,
   })
 })
+
+void t.test(
+  'TLS and PROXY headers with workers, which are handed bare connections',
+  needed,
+  async (t) => {
+    const folder = t.testdir({ zookeeper: {} })
+    const authority = makeAuthority(folder)
+    const { certFile, keyFile } = authority.sign('gateway')
+    const tlsPort = await freePort()
+    const gateway = await startGatewayProcess(folder, {
+      workers: '2',
+      'tls.host': '127.0.0.1',
+      'tls.port': String(tlsPort),
+      'tls.certFile': certFile,
+      'tls.keyFile': keyFile,
+      'rpc.proxyFrom': '127.0.0.2',
+      'limits.connectionsPerSource': '4',
+    })
+    t.teardown(() => gateway.stop())
+    const ca = readFileSync(authority.certFile)
+    for (let index = 0; index < 4; index++) {
+      const socket = tlsConnect({ port: tlsPort, host: '127.0.0.1', ca })
+      const client = new FrameClient(socket)
+      t.equal(decodeResult(QueryCfgResponse, (await client.query('temp')).result).appId, 1)
+      client.destroy()
+    }
+    const proxied = await FrameClient.dial(gateway.port, '127.0.0.2')
+    proxied.send(Buffer.from('PROXY TCP4 10.1.1.1 10.0.0.1 41234 34601\r\n'))
+    t.equal(decodeResult(QueryCfgResponse, (await proxied.query('temp')).result).appId, 1)
+    proxied.destroy()
+    const bare = await FrameClient.dial(gateway.port, '127.0.0.2')
+    await t.rejects(bare.query('temp'), /ended/)
+    bare.destroy()
+    t.equal(await gateway.stop(), 0)
+  },
+)
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  const bound = server.address()
+  await new Promise((resolve) => {
+    server.close(resolve)
+  })
+  return typeof bound === 'object' ? (bound?.port ?? 0) : 0
+}
