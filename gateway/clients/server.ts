@@ -34,6 +34,7 @@ export interface ServerOptions {
 
 const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const CHECK_MS = 1000
+const DRAIN_STEP_MS = 20
 const IDLE_GROUP_MS = 600_000
 
 export class GatewayServer {
@@ -126,17 +127,19 @@ export class GatewayServer {
   }
 
   /**
-   * Stops accepting, answers what is being worked on, and ends the connections, spread over
-   * `spreadMs` because clients connect again at once (L-3). What is left at the end is reset.
+   * Stops accepting, answers what is being worked on, and ends the connections, spread over up to
+   * `spreadMs` because clients connect again at once (L-3); a few of them need not take that long.
+   * What is left at the end is reset.
    */
   async drain(spreadMs: number): Promise<void> {
     await this.#listeners?.close()
     this.#admission.close()
     const connections = [...this.#connections]
-    const pauseMs = spreadMs / Math.max(1, connections.length)
-    for (const connection of connections) {
+    const stepMs = Math.min(spreadMs, DRAIN_STEP_MS)
+    const perStep = Math.ceil((connections.length * stepMs) / Math.max(1, spreadMs))
+    for (const [at, connection] of connections.entries()) {
+      if (stepMs > 0 && at > 0 && at % perStep === 0) await this.#wait(stepMs)
       connection.finish()
-      if (pauseMs >= 1) await this.#wait(pauseMs)
     }
     if (this.#connections.size > 0) {
       const patience = this.#wait(this.#options.queries.requestTimeoutMs)
