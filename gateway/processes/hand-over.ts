@@ -34,7 +34,9 @@ export interface HandOverCounts {
 /** Given to one worker and not acknowledged; the channel sends one handle at a time anyway. */
 const GIVEN_MAX = 16
 const WAITING_MAX = 4096
-const WAITING_MS_MAX = 1000
+/** With a worker that is merely slow to take it, and with none at all. */
+const WAITING_MS_MAX = 4000
+const ABANDONED_MS_MAX = 1000
 const CHECK_MS = 100
 
 interface Waiting {
@@ -179,7 +181,9 @@ export class HandOver {
 
   #check(): void {
     this.#checkTimer = undefined
-    const oldestMs = this.#runtime.clock.monotonicMs() - WAITING_MS_MAX
+    const isTaken = [...this.#receivers.keys()].some((receiver) => receiver.mayReceive())
+    const limitMs = isTaken ? WAITING_MS_MAX : ABANDONED_MS_MAX
+    const oldestMs = this.#runtime.clock.monotonicMs() - limitMs
     const overdue = this.#waiting.findIndex(({ sinceMs }) => sinceMs > oldestMs)
     this.#closeWaiting(overdue < 0 ? this.#waiting.length : overdue, this.#counts.untaken)
     this.pump()

@@ -47,9 +47,9 @@ for (const { workers, count } of [
 
     stand.configure({ limits: { frameMs: 9000 }, routing: { ...patient.routing, cache: 100 } })
     gateway.child.kill('SIGHUP')
-    await until(async () => (await stand.metric('gateway_reloads_total{result="applied"}')) === 1)
-    await until(() => !before.some(isAlive))
     await until(() => gateway.output().includes('clients of before the reload have gone'))
+    await until(() => !before.some(isAlive))
+    t.equal(await stand.metric('gateway_reloads_total{result="applied"}'), 1)
     t.ok(clients.moved() >= count, 'every client had to connect again')
     const options = JSON.parse((await stand.page('/config')).text) as {
       options: { path: string; value: unknown }[]
@@ -68,7 +68,8 @@ for (const { workers, count } of [
     const after = childrenOf(pid)
     stand.configure({ limits: { frameMs: 'soon' } })
     gateway.child.kill('SIGHUP')
-    await until(async () => (await stand.metric('gateway_reloads_total{result="invalid"}')) === 1)
+    await until(() => gateway.output().includes('reload refused'))
+    t.equal(await stand.metric('gateway_reloads_total{result="invalid"}'), 1)
     t.match(gateway.output(), /gateway\.yaml:1:\d+: limits\.frameMs: expected/)
     t.same(childrenOf(pid), after, 'an invalid configuration changes nothing')
 
@@ -76,7 +77,8 @@ for (const { workers, count } of [
       rpc: { host: '127.0.0.1', port: stand.http },
     })
     gateway.child.kill('SIGHUP')
-    await until(async () => (await stand.metric('gateway_reloads_total{result="failed"}')) === 1)
+    await until(() => gateway.output().includes('reload failed'))
+    t.equal(await stand.metric('gateway_reloads_total{result="failed"}'), 1)
     const answered = clients.answered()
     await until(() => clients.answered() > answered + 100)
     t.same(childrenOf(pid), after, 'nor does one that cannot be served')
