@@ -4,7 +4,7 @@
  * in which every table is cold and that of the same queries once more, when all are known.
  */
 import type { GatewayStand } from './gateway-stand.ts'
-import { type BenchRow, cpuSeconds } from './measure.ts'
+import type { BenchRow } from './measure.ts'
 
 const GOAL_PER_CPU_SECOND = 2500
 const GOAL_P99_MS = 25
@@ -17,13 +17,11 @@ export async function measureCold(
   warmUp: readonly string[],
 ): Promise<BenchRow[]> {
   const { port, child } = await stand.startGateway('cold', { 'routing.cache': '20000' })
-  const pids = [child.pid ?? 0]
   const pass = async (asked: readonly string[]): Promise<{ cpu: number; p99Ms: number }> => {
-    const before = cpuSeconds(pids)
-    const job = { port, connections, pipeline: 1, seconds: 0, tables: asked, once: true }
-    const { errors, p99Ms } = await stand.load.run(job)
-    if (errors > 0) throw new Error(`${errors} errors among ${asked.length} cold tables`)
-    return { cpu: cpuSeconds(pids) - before, p99Ms }
+    const load = { port, connections, pipeline: 1, seconds: 0, tables: asked, once: true }
+    const result = await stand.measure(load, child.pid)
+    if (result.errors > 0) throw new Error(`${result.errors} errors among ${asked.length} tables`)
+    return result
   }
   for (let time = 0; time < 3; time++) await pass(warmUp)
   const cold = await pass(tables)

@@ -2,7 +2,7 @@
  * Tables that the gateway knows: queries per CPU-second of what stands in front of the meta server,
  * in short interleaved rounds, so that a machine whose speed changes changes it for all of them.
  */
-import { type BenchRow, cpuSeconds, median } from './measure.ts'
+import { type BenchRow, median } from './measure.ts'
 import type { GatewayStand, Measured } from './gateway-stand.ts'
 import type { QueryLoad, QueryLoadResult } from './query-load.ts'
 
@@ -36,7 +36,7 @@ export async function measureHot(
 ): Promise<BenchRow[]> {
   const figures = hot.targets.map((): Figure[] => [])
   // Code that runs for the first time is compiled, and tables are read: not what is measured.
-  for (const { port } of hot.targets) await stand.load.run({ ...hot.load, port, seconds: 0.3 })
+  for (const { port } of hot.targets) await stand.measure({ ...hot.load, port, seconds: 0.3 })
   for (let round = 0; round < rounds; round++)
     for (const [index, target] of hot.targets.entries())
       figures[index]?.push(await figureOf(stand, hot, target, seconds))
@@ -49,10 +49,8 @@ async function figureOf(
   { port, child }: Measured,
   seconds: number,
 ): Promise<Figure> {
-  const pids = [child.pid ?? 0]
-  const before = cpuSeconds(pids)
-  const result = await stand.load.run({ ...hot.load, port, seconds })
-  return { perCpuSecond: result.queries / (cpuSeconds(pids) - before), result }
+  const result = await stand.measure({ ...hot.load, port, seconds }, child.pid)
+  return { perCpuSecond: result.queries / result.cpu, result }
 }
 
 function rowsOf(hot: HotCase, figures: readonly (readonly Figure[])[]): BenchRow[] {

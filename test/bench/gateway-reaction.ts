@@ -198,7 +198,7 @@ async function silentZooKeeper(stand: GatewayStand, gateway: Measured): Promise<
   const tables = Array.from({ length: 64 }, (_, index) => `silent_${index}`)
   stand.zookeeper.freeze()
   const load = { port: gateway.port, connections: 64, pipeline: 1, seconds: 0, tables, once: true }
-  const { queries, errors, p99Ms } = await stand.load.run(load)
+  const { queries, errors, p99Ms } = await stand.measure(load)
   stand.zookeeper.thaw()
   const isWhole = queries === tables.length && errors === tables.length
   const notes = isWhole ? 'each with the error' : `${errors} errors of ${queries} answers`

@@ -16,7 +16,8 @@ import {
   startRealZooKeeper,
   whyNoRealZooKeeper,
 } from '../support/real-zookeeper.ts'
-import { JobProgram, freePort, listening, metaproxy, stop } from './programs.ts'
+import { LineProgram, freePort, listening, metaproxy, stop } from './programs.ts'
+import { cpuSeconds } from './measure.ts'
 import type { QueryLoad, QueryLoadResult } from './query-load.ts'
 
 const haproxyPath = '/usr/sbin/haproxy'
@@ -41,10 +42,10 @@ export function whyNoStand(): string | undefined {
 
 export class GatewayStand {
   readonly zookeeper: RealZooKeeper
-  readonly load = new JobProgram<QueryLoad, QueryLoadResult>(['query-load'])
+  readonly #load = new LineProgram(['query-load'])
   readonly #folder = mkdtempSync(join(tmpdir(), 'bench-gateway-'))
   readonly #editor: Coordinator
-  readonly #programs: ChildProcess[] = [this.load.child]
+  readonly #programs: ChildProcess[] = [this.#load.child]
 
   private constructor(zookeeper: RealZooKeeper) {
     this.zookeeper = zookeeper
@@ -60,6 +61,19 @@ export class GatewayStand {
     await stand.#editor.create('/metaproxy', Buffer.alloc(0))
     await stand.#editor.create(root, Buffer.alloc(0))
     return stand
+  }
+
+  /** Puts a load on something, and takes the CPU that the process `pid` and its descendants used. */
+  async measure(load: QueryLoad, pid = 0): Promise<QueryLoadResult & { readonly cpu: number }> {
+    const pids = pid === 0 ? [] : [pid]
+    this.#load.tell(JSON.stringify(load))
+    await this.#load.line()
+    const before = cpuSeconds(pids)
+    this.#load.tell('go')
+    const result = JSON.parse(await this.#load.line()) as QueryLoadResult
+    const cpu = cpuSeconds(pids) - before
+    this.#load.tell('close')
+    return { ...result, cpu }
   }
 
   /** Writes the mapping nodes of new tables. */
@@ -80,7 +94,7 @@ export class GatewayStand {
 
   /** The canned meta server: a port for each of `PARTITIONS` or `PARTITIONS@PORT`. */
   async startMetas(words: readonly string[]): Promise<{ child: ChildProcess; ports: number[] }> {
-    const program = new JobProgram<never, never>(['canned-meta', words.join()])
+    const program = new LineProgram(['canned-meta', words.join()])
     this.#programs.push(program.child)
     const ports = (await program.line()).split(',').map(Number)
     return { child: program.child, ports }
@@ -108,7 +122,7 @@ export class GatewayStand {
 
   /** Connections that say nothing, in a process of their own; open when this resolves. */
   async startIdleClients(port: number, count: number): Promise<ChildProcess> {
-    const program = new JobProgram<never, never>(['idle-clients', String(port), String(count)])
+    const program = new LineProgram(['idle-clients', String(port), String(count)])
     this.#programs.push(program.child)
     await program.line()
     return program.child

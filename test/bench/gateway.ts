@@ -24,8 +24,8 @@ const only = optionOf('--only') ?? ''
 const partNames = ['hot', 'cold', 'idle', 'reaction'] as const
 const onlyPart = partNames.find((name) => name === only)
 const rounds: Rounds = {
-  rounds: Number(optionOf('--rounds') ?? (quick ? 3 : 7)),
-  seconds: Number(optionOf('--seconds') ?? (quick ? 0.5 : 0.7)),
+  rounds: Number(optionOf('--rounds') ?? (quick ? 3 : 9)),
+  seconds: Number(optionOf('--seconds') ?? (quick ? 0.3 : 0.7)),
 }
 /** Until the code is compiled as well as it will be, on a machine that may be busy. */
 const WARM_QUERIES = quick ? 100_000 : 600_000
@@ -175,7 +175,7 @@ async function warmUp(stand: GatewayStand, targets: readonly Measured[]): Promis
       // One in flight differs in little: a tenth will do.
       const wanted = pipeline === 1 ? WARM_QUERIES / 10 : WARM_QUERIES
       for (let done = 0; done < wanted && performance.now() < giveUpAtMs;)
-        done += (await stand.load.run(job)).queries
+        done += (await stand.measure(job)).queries
     }
 }
 

@@ -41,8 +41,8 @@ export async function stop(child: ChildProcess): Promise<void> {
   })
 }
 
-/** A program of this folder that takes jobs as lines of JSON, one at a time, and answers each so. */
-export class JobProgram<Job, Result> {
+/** A program of this folder that says something in lines, and is told something in lines. */
+export class LineProgram {
   readonly child: ChildProcess
   readonly #lines: AsyncIterator<string>
 
@@ -56,15 +56,14 @@ export class JobProgram<Job, Result> {
     this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   }
 
-  async run(job: Job): Promise<Result> {
-    this.child.stdin?.write(`${JSON.stringify(job)}\n`)
-    return JSON.parse(await this.line()) as Result
+  tell(line: string): void {
+    this.child.stdin?.write(`${line}\n`)
   }
 
   /** The next line that it prints. */
   async line(): Promise<string> {
     const { value, done } = await this.#lines.next()
-    if (done === true) throw new Error(`${this.child.spawnfile}: ended without an answer`)
+    if (done === true) throw new Error(`${this.child.spawnargs.join(' ')}: ended without an answer`)
     return value
   }
 }
