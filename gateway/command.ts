@@ -6,6 +6,7 @@
 import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import { type HttpServer, serveHttp } from '../cluster/runtime/http.ts'
 import { type RunningServer, type ServerContext, runServer } from '../cluster/runtime/process.ts'
+import { authProblems } from './admin/access.ts'
 import { exposureProblems } from './admin/exposure.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
@@ -45,7 +46,8 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
     problems: (config) => [
       ...zooKeeperProblems(config.zookeeper),
       ...tlsProblems(config.tls),
-      ...exposureProblems(config.http, false),
+      ...exposureProblems(config.http, config.auth.enabled),
+      ...authProblems(config.auth),
     ],
     start: async (context) => {
       context.metrics.setLabels(tagLabels(context.config.metric.tags))

@@ -1,6 +1,7 @@
 /**
  * What happened, for those who listen (gateway.md 14, `/events`): a ring of the last events with ids,
- * replay after a reconnect, and listeners with a limit of unsent bytes. The wire is `event-routes.ts`.
+ * replay after a reconnect, and listeners that read
+ * on from where they are, each at its own pace. The wire is `event-routes.ts`.
  *
  * An id is `<wall ms>.<number>.<instance>`: at this gateway the number tells exactly what a listener
  * has missed; at another one the time does, with a second of overlap.
@@ -16,7 +17,8 @@ export interface NumberedEvent {
   readonly json: string
 }
 
-export type EventListener = (event: NumberedEvent) => void
+/** Told that there is something new. */
+export type EventListener = () => void
 
 /** 500 a second for ten minutes are more than these; a listener is told to read anew then. */
 const EVENTS_MAX = 100_000
@@ -57,7 +59,7 @@ export class EventHub {
     const json = JSON.stringify({ ...event, at } satisfies ServerEvent)
     const numbered = { id: this.#idOf(wallMs, number), number, wallMs, topic: event.topic, json }
     this.#keep(numbered)
-    for (const listener of this.#listeners) listener(numbered)
+    for (const listener of this.#listeners) listener()
   }
 
   /** False when there are too many. */
@@ -71,20 +73,34 @@ export class EventHub {
     this.#listeners.delete(listener)
   }
 
-  /** What came after the id; undefined when that is no longer known. */
-  since(lastId: string): readonly NumberedEvent[] | undefined {
-    const [, ms = '', number = '', instance] =
+  /** The number of the last event so far. */
+  get number(): number {
+    return this.#number
+  }
+
+  /** Up to `max` events behind a number; undefined when the next one is no longer known. */
+  after(number: number, max: number): readonly NumberedEvent[] | undefined {
+    const from = this.#events.length - (this.#number - number)
+    return from < this.#first ? undefined : this.#events.slice(from, from + max)
+  }
+
+  /** The number of the last event that who has this id has seen; undefined when that is unknown. */
+  numberOf(lastId: string): number | undefined {
+    const [, ms = '', digits = '', instance] =
       /^(\d{1,15})\.(\d{1,15})\.([0-9a-f]{8})$/.exec(lastId) ?? []
     if (instance === undefined) return undefined
-    const kept = this.#events.slice(this.#first)
-    if (instance === this.#instance) {
-      const oldest = this.#number - kept.length
-      return Number(number) >= oldest ? kept.slice(Number(number) - oldest) : undefined
-    }
+    const number = Number(digits)
+    if (instance === this.#instance) return number <= this.#number ? number : undefined
     const fromMs = Number(ms) - OVERLAP_MS
-    const knownFromMs =
-      kept.length === this.#number ? this.#startedWallMs : (kept[0]?.wallMs ?? Infinity)
-    return knownFromMs <= fromMs ? kept.filter((event) => event.wallMs >= fromMs) : undefined
+    const oldest = this.#events[this.#first]
+    const isWhole = oldest === undefined || oldest.number === 1
+    const knownFromMs = isWhole ? this.#startedWallMs : oldest.wallMs
+    if (knownFromMs > fromMs) return undefined
+    for (let at = this.#first; at < this.#events.length; at++) {
+      const event = this.#events[at]
+      if (event !== undefined && event.wallMs >= fromMs) return event.number - 1
+    }
+    return this.#number
   }
 
   #idOf(wallMs: number, number: number): string {

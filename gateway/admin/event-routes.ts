@@ -1,16 +1,16 @@
 /** `GET /api/v1/events`: the hub's events as a stream of server-sent events (`api/events.ts`). */
+import type { FastifyRequest } from 'fastify'
 import type { ServerResponse } from 'node:http'
 import type { Runtime } from '../../cluster/runtime/runtime.ts'
 import { EventsQuery, type ServerEvent, eventTopics } from './api/events.ts'
-import type { EventHub, NumberedEvent } from './event-hub.ts'
+import type { EventHub } from './event-hub.ts'
 import { ApiError, badField } from './problem.ts'
 import type { Api } from './requests.ts'
 
 const HEARTBEAT_MS = 15_000
-/** Unsent bytes at which a listener is disconnected; it comes back by its last id. */
-const UNSENT_MAX = 1 << 20
-/** More events than this are not replayed one by one. */
-const REPLAY_MAX = 5000
+/** Bytes given to the network ahead of the listener; the rest waits in the hub's ring. */
+const UNSENT_MAX = 256 * 1024
+const BATCH = 200
 
 export class EventStreams {
   readonly #runtime: Runtime
@@ -37,38 +37,58 @@ export class EventStreams {
     },
   ): void {
     const { lastId, topics } = options
-    const send = (id: string, json: string): void => {
+    const hub = this.#hub
+    const seen = lastId === undefined ? undefined : hub.numberOf(lastId)
+    let position = seen ?? hub.number
+    const send = (id: string, json: string): boolean =>
       response.write(`id: ${id}\ndata: ${json}\n\n`)
-      if (response.writableLength > UNSENT_MAX) end()
+    const restart = (type: 'hello' | 'reset'): void => {
+      position = hub.number
+      send(hub.lastId, this.#streamEvent(type))
     }
-    const listener = ({ id, topic, json }: NumberedEvent): void => {
-      if (topics.has(topic)) send(id, json)
+    /** Everybody reads the ring at their own pace; who falls out of it is told to start anew. */
+    const pump = (): void => {
+      while (position < hub.number && response.writableLength < UNSENT_MAX) {
+        const batch = hub.after(position, BATCH)
+        if (batch === undefined) return restart('reset')
+        for (const { id, number, topic, json } of batch) {
+          position = number
+          if (topics.has(topic)) send(id, json)
+        }
+      }
     }
-    if (!this.#hub.subscribe(listener))
-      throw new ApiError('busy', 'too many event streams are open')
+    if (!hub.subscribe(pump)) throw new ApiError('busy', 'too many event streams are open')
     let timer = this.#runtime.timers.after(HEARTBEAT_MS, () => void beat())
+    let stuckAt: number | undefined
     const end = (): void => {
       timer.cancel()
-      this.#hub.unsubscribe(listener)
+      hub.unsubscribe(pump)
       this.#open.delete(end)
       response.destroy()
     }
     const beat = async (): Promise<void> => {
-      if (!(await options.isAllowed())) return end()
+      // Not one byte taken between two beats: nobody listens any more.
+      const isStuck = response.writableLength > 0 && stuckAt === response.writableLength
+      if (isStuck || !(await options.isAllowed())) return end()
       if (!this.#open.has(end)) return
       response.write(':\n\n')
+      stuckAt = response.writableLength
       timer = this.#runtime.timers.after(HEARTBEAT_MS, () => void beat())
     }
     this.#open.add(end)
     response.on('close', end)
+    response.on('drain', pump)
     response.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
       'x-accel-buffering': 'no',
     })
-    const missed = lastId === undefined ? undefined : this.#hub.since(lastId)
-    if (missed !== undefined && missed.length <= REPLAY_MAX) for (const one of missed) listener(one)
-    else send(this.#hub.lastId, this.#streamEvent(lastId === undefined ? 'hello' : 'reset'))
+    if (seen === undefined) restart(lastId === undefined ? 'hello' : 'reset')
+    else {
+      // Sends the head at once, whether anything was missed or not.
+      response.write(':\n\n')
+      pump()
+    }
   }
 
   #streamEvent(type: string): string {
@@ -89,7 +109,7 @@ export function topicsOf(text: string | undefined): ReadonlySet<string> {
 export function eventRoutes(
   api: Api,
   streams: EventStreams,
-  stillAllowed: (request: object) => Promise<boolean>,
+  stillAllowed: (request: FastifyRequest) => Promise<boolean>,
 ): void {
   api.get(
     '/events',

@@ -21,9 +21,10 @@ function covers({ cluster, group }: Grant, scope: Scope): boolean {
   return (scope.groups ?? []).some((name) => test(name))
 }
 
+/** Scopes restrict changes; reading is for every role. */
 export function allows(grants: readonly Grant[], right: Right, scope: Scope): boolean {
   return grants.some((grant) => {
     const rights: readonly Right[] = rightsOf[grant.role]
-    return rights.includes(right) && covers(grant, scope)
+    return rights.includes(right) && (right === 'read' || covers(grant, scope))
   })
 }

@@ -13,6 +13,7 @@ import type {
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Problem } from './api/problem.ts'
+import type { Authenticated } from './authentication.ts'
 import type { IdempotentRequests, KeptAnswer, Ticket } from './idempotency.ts'
 import type { Author } from './journal.ts'
 import { ApiError, badField } from './problem.ts'
@@ -28,17 +29,21 @@ export type Api = FastifyInstance<
 >
 
 const REASON_LENGTH_MAX = 1000
-const callers = new WeakMap<FastifyRequest, Caller>()
+const identities = new WeakMap<FastifyRequest, Authenticated>()
 
-/** Set before any route runs. */
-export function setCaller(request: FastifyRequest, caller: Caller): void {
-  callers.set(request, caller)
+/** Set before any route runs, when there is somebody. */
+export function setIdentity(request: FastifyRequest, identity: Authenticated): void {
+  identities.set(request, identity)
+}
+
+export function identityOf(request: FastifyRequest): Authenticated | undefined {
+  return identities.get(request)
 }
 
 export function callerOf(request: FastifyRequest): Caller {
-  const caller = callers.get(request)
-  if (caller === undefined) throw new ApiError('not-logged-in', 'log in, or send a token')
-  return caller
+  const identity = identities.get(request)
+  if (identity === undefined) throw new ApiError('not-logged-in', 'log in, or send a token')
+  return identity.caller
 }
 
 /** The header is percent-encoded; plain ASCII without % is that already. */

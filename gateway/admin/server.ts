@@ -6,7 +6,9 @@
  */
 import swagger from '@fastify/swagger'
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import cookie from '@fastify/cookie'
+import helmet from '@fastify/helmet'
+import fastify, { type FastifyInstance } from 'fastify'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { EffectiveOption } from '../../cluster/runtime/config.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
@@ -15,14 +17,18 @@ import type { GatewayConfig } from '../config.ts'
 import type { HealthPages } from '../health.ts'
 import type { TableView } from '../table-view.ts'
 import { AclPage, AclQuery, AclReport } from './acl-report.ts'
+import { authenticationOf, openAccess } from './access.ts'
+import { accessRoutes, sessionRoutes } from './access-routes.ts'
 import { auditRoutes } from './audit-routes.ts'
 import { changeRoutes } from './change-routes.ts'
 import { EventStreams, eventRoutes } from './event-routes.ts'
 import { openApi, plainPath } from './open-api.ts'
+import { NameParams } from './api/requests.ts'
+import { isPageRoute, isPageThere, sendIndex, servePage } from './page-files.ts'
 import { ApiError, sendProblem } from './problem.ts'
 import { clusterRoutes, fleetRoutes, groupRoutes } from './registry-routes.ts'
-import { type Api, answers, setCaller } from './requests.ts'
-import type { Caller } from './rights.ts'
+import { type Api, answers, callerOf, setIdentity } from './requests.ts'
+import { demand } from './rights.ts'
 import { type RouteServed, Services } from './services.ts'
 import { tableRoutes } from './table-routes.ts'
 
@@ -36,7 +42,7 @@ export interface AdminServer {
 }
 
 export interface AdminParts {
-  readonly config: Pick<GatewayConfig, 'rpc' | 'http' | 'zookeeper' | 'routing' | 'admin'>
+  readonly config: Pick<GatewayConfig, 'rpc' | 'http' | 'zookeeper' | 'routing' | 'admin' | 'auth'>
   readonly runtime: Runtime
   /** The caller's; not closed here. */
   readonly coordinator: Coordinator
@@ -50,6 +56,19 @@ export interface AdminParts {
 }
 
 const BODY_BYTES_MAX = 256 * 1024
+const API = '/api/v1'
+/** For whoever is logged in, with any rights or none. */
+const ownPages = /^\/api\/v1\/(me|session)\b/
+
+/** The page is made of its own files: nothing inline, nothing from elsewhere, in nobody's frame. */
+const contentSecurity = {
+  defaultSrc: ["'self'"],
+  imgSrc: ["'self'", 'data:'],
+  objectSrc: ["'none'"],
+  baseUri: ["'none'"],
+  formAction: ["'self'"],
+  frameAncestors: ["'none'"],
+}
 
 function createApp() {
   return fastify({
@@ -69,6 +88,13 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   const { config, runtime } = parts
   const app = createApp()
   setErrorHandlers(app, runtime.log)
+  await app.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: contentSecurity },
+    // Behind TLS or not is not known here; whoever ends it sets this.
+    strictTransportSecurity: false,
+    referrerPolicy: { policy: 'same-origin' },
+  })
+  if (isPageThere()) await servePage(app)
   healthRoutes(app, parts.pages)
   const services = new Services({
     runtime,
@@ -78,32 +104,46 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   })
   const streams = new EventStreams(runtime, services.events)
   await app.register(swagger, openApi)
-  await app.register(
-    async (scope) => {
-      const api: Api = scope.withTypeProvider<TypeBoxTypeProvider>()
-      api.addHook('onRequest', async (request) => {
-        refuseStrangers(request)
-        setCaller(request, everybodyHere)
-      })
-      tableRoutes(api, services)
-      changeRoutes(api, services)
-      clusterRoutes(api, services)
-      groupRoutes(api, services)
-      fleetRoutes(api, services)
-      auditRoutes(api, services.audit)
-      aclRoutes(api, services)
-      eventRoutes(api, streams, async () => true)
-    },
-    { prefix: '/api/v1' },
-  )
+  const access = openAccess(services, config.auth)
+  const authentication = authenticationOf(services, access)
+  const accessParts = { services, authentication, access, admin: config.admin }
   await app.register(async (scope) => {
-    scope.addHook('onRequest', async (request) => refuseStrangers(request))
-    scope.get('/config', { schema: { hide: true } }, () => ({ options: parts.effective() }))
-    scope.get<{ Params: { table: string } }>(
-      '/debug/table/:table',
-      { schema: { hide: true } },
-      (request) => parts.tableView(request.params.table),
+    const api: Api = scope.withTypeProvider<TypeBoxTypeProvider>()
+    await api.register(cookie)
+    api.addHook('onRequest', async (request) => {
+      const identity = await authentication.identify(request)
+      if (identity !== undefined) setIdentity(request, identity)
+    })
+    await api.register(async (open) => sessionRoutes(open, accessParts), { prefix: API })
+    await api.register(
+      async (guarded) => {
+        guarded.addHook('onRequest', async (request) => {
+          const caller = callerOf(request)
+          if (!ownPages.test(request.url)) demand(caller, 'read')
+        })
+        accessRoutes(guarded, accessParts)
+        tableRoutes(guarded, services)
+        changeRoutes(guarded, services)
+        clusterRoutes(guarded, services)
+        groupRoutes(guarded, services)
+        fleetRoutes(guarded, services)
+        auditRoutes(guarded, services.audit)
+        aclRoutes(guarded, services)
+        eventRoutes(guarded, streams, async (request) => {
+          const identity = await authentication.identify(request).catch(() => undefined)
+          return identity !== undefined
+        })
+      },
+      { prefix: API },
     )
+    api.get('/config', { schema: { hide: true } }, async (request) => {
+      demand(callerOf(request), 'read')
+      return { options: parts.effective() }
+    })
+    api.get('/debug/table/:name', { schema: { hide: true, params: NameParams } }, (request) => {
+      demand(callerOf(request), 'read')
+      return parts.tableView(request.params.name)
+    })
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   const { host, port: wanted } = config.http
@@ -124,6 +164,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
     close: async () => {
       streams.close()
       await app.close()
+      access?.close()
       services.close()
     },
   }
@@ -154,6 +195,7 @@ function setErrorHandlers(
     return sendProblem(request, reply, error)
   })
   app.setNotFoundHandler((request, reply) => {
+    if (isPageRoute(request) && isPageThere()) return sendIndex(reply)
     const detail = `no such page: ${request.method} ${request.url.slice(0, 200)}`
     return sendProblem(request, reply, new ApiError('not-found', detail))
   })
@@ -166,19 +208,4 @@ function healthRoutes(app: Pick<FastifyInstance, 'get'>, pages: HealthPages): vo
       const answer = await page(new URLSearchParams(), request.method, Buffer.alloc(0), accept)
       return reply.code(answer.status).type(answer.contentType).send(answer.body)
     })
-}
-
-/** Without `auth`: whoever is on this machine. */
-const everybodyHere: Caller = {
-  name: 'loopback',
-  via: 'loopback',
-  grants: [{ role: 'dr-admin' }, { role: 'admin' }],
-}
-
-function refuseStrangers(request: FastifyRequest): void {
-  const { remoteAddress = '' } = request.socket
-  if (!/^(::ffff:)?127\.|^::1$/.test(remoteAddress))
-    throw new ApiError('forbidden', 'the API answers this machine only until auth is configured')
-  if (!/^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/.test(request.headers.host ?? ''))
-    throw new ApiError('forbidden', 'the API answers under a local host name only')
 }

@@ -72,6 +72,7 @@ export class Services {
   readonly lookup: (table: string) => RouteServed | undefined
   readonly #parts: ServiceParts
   readonly #listed = new Map<string, { readonly atMs: number; readonly names: Set<string> }>()
+  readonly #tidyings: (() => Promise<void>)[] = []
   #contextTimer: Timer | undefined
   #expireTimer: Timer | undefined
   readonly #stopListening: () => void
@@ -155,6 +156,11 @@ export class Services {
   sawTablesOf(cluster: string, names: readonly string[]): void {
     this.#listed.set(cluster, { atMs: this.runtime.clock.monotonicMs(), names: new Set(names) })
     this.#renewContext()
+  }
+
+  /** Done by one gateway of the fleet, every ten minutes. */
+  alsoTidy(tidy: () => Promise<void>): void {
+    this.#tidyings.push(tidy)
   }
 
   /** Waits for something, but not longer. */
@@ -292,6 +298,7 @@ export class Services {
     if (!this.observer.isHolder) return
     await this.requests.expire()
     await this.changeSets.expire()
+    for (const tidy of this.#tidyings) await tidy()
   }
 
   #scheduleExpiry(): void {

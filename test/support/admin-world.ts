@@ -4,6 +4,7 @@ import { Errors } from 'typebox/value'
 import type { Problem } from '../../gateway/admin/api/problem.ts'
 import { tableView } from '../../gateway/table-view.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
+import type { GatewayConfig } from '../../gateway/config.ts'
 import { healthPages } from '../../gateway/health.ts'
 import { type GatewayWorld, startWorld, testConfig } from './gateway-world.ts'
 
@@ -83,15 +84,34 @@ function parse(text: string): unknown {
   }
 }
 
+function configOf(
+  flags: Readonly<Record<string, string>>,
+  password: string | undefined,
+): GatewayConfig {
+  const { 'auth.oidc.clientSecret': clientSecret, ...plain } = flags
+  const config = testConfig(plain)
+  const { firstAdmin, oidc } = config.auth
+  return {
+    ...config,
+    auth: {
+      ...config.auth,
+      firstAdmin: { ...firstAdmin, password },
+      oidc: { ...oidc, clientSecret },
+    },
+  }
+}
+
 export async function startAdminWorld(
   t: { teardown: (end: () => Promise<void>) => unknown },
   flags: Readonly<Record<string, string>> = {},
   sessionTimeoutMs?: number,
+  /** Of the first administrator, and everything else that a real process takes by reference. */
+  adminPassword?: string,
 ): Promise<AdminWorld> {
   const world = await startWorld({}, sessionTimeoutMs)
   const open = (coordinator: typeof world.coordinator): Promise<AdminServer> =>
     startAdmin({
-      config: testConfig(flags),
+      config: configOf(flags, adminPassword),
       runtime: world.runtime,
       coordinator,
       pages: healthPages(world.gateway, () => world.metrics.text()),

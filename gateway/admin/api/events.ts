@@ -6,8 +6,8 @@
  * event is `stream`/`reset`: read everything anew. A comment line every 15 s keeps the stream alive.
  *
  * An event says that something changed, and enough to update a row; it may come twice. Under a storm
- * gather events by `topic` and `name` and act once a frame. A client that does not keep up is
- * disconnected at 1 MiB unsent, and comes back by its last id.
+ * gather events by `topic` and `name` and act once a frame. A client that does not keep
+ * up falls back, and is told to read everything anew when what it lacks is no longer kept.
  */
 import { type Static, Type } from 'typebox'
 
