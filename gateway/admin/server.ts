@@ -50,7 +50,6 @@ export interface AdminParts {
   readonly pages: HealthPages
   /** For `GET /config`. */
   readonly effective: () => readonly EffectiveOption[]
-  readonly lookup?: (table: string) => RouteServed | undefined
   /** For `GET /debug/table/<table>`. */
   readonly tableView: (table: string) => Promise<TableView>
 }
@@ -100,7 +99,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
     runtime,
     coordinator: parts.coordinator,
     config,
-    ...(parts.lookup === undefined ? {} : { lookup: parts.lookup }),
+    lookup: (table) => served(parts.tableView, table),
   })
   const streams = new EventStreams(runtime, services.events)
   await app.register(swagger, openApi)
@@ -208,4 +207,15 @@ function healthRoutes(app: Pick<FastifyInstance, 'get'>, pages: HealthPages): vo
       const answer = await page(new URLSearchParams(), request.method, Buffer.alloc(0), accept)
       return reply.code(answer.status).type(answer.contentType).send(answer.body)
     })
+}
+
+/** What this gateway answers clients now, by the first of its processes. */
+async function served(
+  tableView: AdminParts['tableView'],
+  table: string,
+): Promise<RouteServed | undefined> {
+  const [first] = (await tableView?.(table))?.processes ?? []
+  if (first === undefined) return undefined
+  const { answer: kind, cluster } = first
+  return { kind, ...(cluster === undefined ? {} : { cluster }) }
 }

@@ -35,7 +35,7 @@ export interface ServiceParts {
   readonly coordinator: Coordinator
   readonly config: Pick<GatewayConfig, 'rpc' | 'zookeeper' | 'routing' | 'admin'>
   /** What this gateway answers clients now; undefined where that is not known. */
-  readonly lookup?: (table: string) => RouteServed | undefined
+  readonly lookup: (table: string) => Promise<RouteServed | undefined>
 }
 
 /** Tables of a cluster are believed for so long after they were listed. */
@@ -69,7 +69,7 @@ export class Services {
   readonly probes: ClusterProbes
   readonly observer: Observer
   readonly reasonRequired: boolean
-  readonly lookup: (table: string) => RouteServed | undefined
+  readonly lookup: (table: string) => Promise<RouteServed | undefined>
   readonly #parts: ServiceParts
   readonly #listed = new Map<string, { readonly atMs: number; readonly names: Set<string> }>()
   readonly #tidyings: (() => Promise<void>)[] = []
@@ -86,7 +86,7 @@ export class Services {
     this.coordinator = coordinator
     this.root = config.zookeeper.root
     this.reasonRequired = config.admin.requireReason
-    this.lookup = parts.lookup ?? (() => undefined)
+    this.lookup = parts.lookup
     this.tree = new ControlTree(coordinator, controlRootOf(config.zookeeper))
     const { tree } = this
     this.events = new EventHub(runtime)

@@ -202,7 +202,7 @@ export function tableRoutes(api: Api, services: Services): void {
     async (request) => {
       const { name, node } = await views.current(request.params.name)
       const { gateways, fleetEpoch } = await services.fleet.list()
-      const serves = services.lookup(name)
+      const serves = await services.lookup(name)
       return {
         zookeeper: {
           path: `${services.root}/${name}`,
