@@ -214,7 +214,7 @@ async function served(
   tableView: AdminParts['tableView'],
   table: string,
 ): Promise<RouteServed | undefined> {
-  const [first] = (await tableView?.(table))?.processes ?? []
+  const [first] = (await tableView(table)).processes
   if (first === undefined) return undefined
   const { answer: kind, cluster } = first
   return { kind, ...(cluster === undefined ? {} : { cluster }) }
