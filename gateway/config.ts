@@ -1,11 +1,9 @@
 /** Every option of a gateway process (gateway.md 11), with its default, range and a sentence. */
 import { type ConfigOf, defineConfig } from '../cluster/runtime/config.ts'
 import {
-  address,
   choice,
   decimal,
   duration,
-  flag,
   integer,
   list,
   optional,
@@ -15,6 +13,7 @@ import {
   size,
   text,
 } from '../cluster/runtime/options.ts'
+import { adminOptions, authOptions } from './admin/options.ts'
 import { allowanceOption } from './clients/rpc-policy.ts'
 import { rangeForm } from './clients/source-ranges.ts'
 import { STALE_POLICY_EXPECTED, STALE_POLICY_PATTERN } from './routing/staleness.ts'
@@ -312,68 +311,8 @@ const options = defineConfig('One gateway: the address of many clusters', {
       default: 'pegasus',
     }),
   }),
-  auth: section('Who may use the admin port', {
-    enabled: flag({
-      about: 'Callers must log in or send a token; without it the port stays on loopback',
-      default: false,
-    }),
-    sessionMs: duration({
-      about: 'A log-in is good for',
-      default: 43_200_000,
-      min: 60_000,
-      max: 2_592_000_000,
-    }),
-    secureCookies: choice({
-      about: 'Cookies for TLS only; auto: when the request came by TLS, by x-forwarded-proto too',
-      of: ['auto', 'always', 'never'],
-      default: 'auto',
-    }),
-    firstAdmin: section('Made when there is no user yet', {
-      name: text({
-        about: 'Name',
-        default: 'admin',
-        pattern: /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$/,
-        expected: 'letters, digits and . _ @ + -',
-      }),
-      password: optional(secret({ about: 'Password of at least 10 characters' })),
-    }),
-    oidc: section('Log-in with an identity provider (OpenID Connect)', {
-      issuer: optional(
-        text({ about: 'Its address', pattern: /^https?:\/\/\S+$/, expected: 'an address' }),
-      ),
-      clientId: optional(text({ about: 'Our id there' })),
-      clientSecret: optional(secret({ about: 'Our secret there' })),
-      redirectUrl: optional(
-        text({
-          about: 'Where it sends browsers back to: this gateway, /api/v1/session/oidc/callback',
-          pattern: /^https?:\/\/\S+\/api\/v1\/session\/oidc\/callback$/,
-          expected: 'an address that ends with /api/v1/session/oidc/callback',
-        }),
-      ),
-      label: text({ about: 'Words on the button', default: 'Single sign-on', maxLength: 60 }),
-      scopes: text({ about: 'Scopes asked for', default: 'openid profile email' }),
-      userClaim: text({ about: 'Claim with the user’s name', default: 'preferred_username' }),
-      groupsClaim: text({ about: 'Claim with the names of groups', default: 'groups' }),
-      roles: list({
-        about: 'GROUP=ROLE or GROUP=ROLE@CLUSTERS, CLUSTERS a pattern; others may do nothing',
-        of: text({ about: 'A rule', maxLength: 1000 }),
-        default: [],
-        maxItems: 200,
-      }),
-    }),
-  }),
-  admin: section('Admin API and page', {
-    environment: text({
-      about: 'Name of this installation, shown at the top of the page',
-      default: '',
-      maxLength: 40,
-    }),
-    production: flag({ about: 'Shown in red', default: false }),
-    requireReason: flag({ about: 'A change needs the header X-Change-Reason', default: false }),
-    endpoint: optional(
-      address({ about: 'Where clients connect, as the page tells it; the address of rpc else' }),
-    ),
-  }),
+  auth: authOptions,
+  admin: adminOptions,
   workers: integer({
     about: 'Processes that serve clients; with 1 the process itself (from or to 1: by a restart)',
     default: 1,
