@@ -197,16 +197,23 @@ export class MetaGroup {
 
   #scheduleSweep(): void {
     this.#sweepTimer ??= this.#runtime.timers.after(SWEEP_MS, () => {
-      this.#sweepTimer = undefined
-      const nowMs = this.#runtime.clock.monotonicMs()
-      const peers = this.#peers.all()
-      for (const peer of peers)
-        for (const connection of peer.connections) this.#sweepStraight(connection, nowMs)
-      this.#searches.sweep(nowMs)
-      for (const peer of peers) peer.sweep(nowMs)
-      this.#leader.sweep(nowMs)
-      if (this.inFlight > 0 && !this.#closed) this.#scheduleSweep()
+      // After a pause of this process answers wait in the sockets: read before silence is judged.
+      this.#runtime.timers.soon(() => {
+        this.#sweepTimer = undefined
+        if (this.#closed) return
+        this.#sweep(this.#runtime.clock.monotonicMs())
+        if (this.inFlight > 0) this.#scheduleSweep()
+      })
     })
+  }
+
+  #sweep(nowMs: number): void {
+    const peers = this.#peers.all()
+    for (const peer of peers)
+      for (const connection of peer.connections) this.#sweepStraight(connection, nowMs)
+    this.#searches.sweep(nowMs)
+    for (const peer of peers) peer.sweep(nowMs)
+    this.#leader.sweep(nowMs)
   }
 
   /** Questions that wait too long for their one answer become searches. */

@@ -489,6 +489,27 @@ void t.test('M-7: answers that come late are ignored, and the connection stays',
   t.equal(body(await client.query('temp')).appId, 2, 'and made nobody leader')
 })
 
+void t.test(
+  'a gateway that was held up reads the answers before it judges a silence',
+  async (t) => {
+    const [meta] = await processes(t, 1)
+    if (meta === undefined) throw new Error('a meta')
+    const { client, world } = await start(t, [meta])
+    t.equal(errorOf(await client.query('temp')), 'ERR_OK')
+    meta.freeze()
+    const asked = client.query('temp')
+    await until(() => groupOf(world).inFlight === 1)
+    // The answer waits in the kernel; every time limit passes, and timers come before sockets then.
+    setImmediate(() => {
+      meta.thaw()
+      const endAtMs = performance.now() + 2000
+      while (performance.now() < endAtMs);
+    })
+    t.equal(errorOf(await asked), 'ERR_OK')
+    t.equal(world.metrics.counter('gateway_meta_hedges_total', '').value(), 0)
+  },
+)
+
 void t.test('names: a meta that moved is found with the next connection', async (t) => {
   const [meta] = await fakes(t, ok(3))
   if (meta === undefined) throw new Error('a meta')
