@@ -9,6 +9,7 @@ import { type RunningServer, type ServerContext, runServer } from '../cluster/ru
 import { authProblems } from './admin/access.ts'
 import { exposureProblems } from './admin/exposure.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
+import { type ClusterHealth, watchClusters } from './cluster-health.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
 import { openDirectory, openSnapshot, viewTable } from './gateway.ts'
 import { gatewayFacts } from './gateway-facts.ts'
@@ -74,6 +75,7 @@ class GatewayProcess implements Health {
   #config: GatewayConfig
   #effective: Context['effective']
   #side: ServingSide | undefined
+  #clusters: ClusterHealth | undefined
   #snapshot: SnapshotKeeper | undefined
   #isDraining = false
   /** Reloads one after the other; while one waits, a further one changes nothing. */
@@ -126,7 +128,7 @@ class GatewayProcess implements Health {
         this.#isDraining = true
         member.update()
         await this.#drain()
-        await member.close()
+        await Promise.all([member.close(), this.#clusters?.close()])
         await ports.close()
         await this.#close()
       },
@@ -166,6 +168,14 @@ class GatewayProcess implements Health {
     const config = this.#config
     const facts = gatewayFacts({ runtime, config, rpc: side.address(), http: admin.address })
     admin.identify(facts.id)
+    this.#clusters = watchClusters({
+      runtime,
+      control: this.#control,
+      controlRoot: controlRootOf(config.zookeeper),
+      id: facts.id,
+      directory: this.#directory,
+      metrics: this.#context.metrics,
+    })
     return joinFleet({
       runtime,
       data: this.#data,
@@ -199,7 +209,9 @@ class GatewayProcess implements Health {
   }
 
   degradedReasons(): readonly string[] {
-    return [...this.#directory.degradedReasons(), ...(this.#side?.degradedReasons() ?? [])]
+    return [this.#directory, this.#side, this.#clusters].flatMap(
+      (part) => part?.degradedReasons() ?? [],
+    )
   }
 
   async #reloadSoon(): Promise<void> {

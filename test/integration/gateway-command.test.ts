@@ -187,3 +187,50 @@ void t.test('X-3: with a wrong password the gateway says so, and answers at once
   t.notMatch(gateway.output(), /wrong|right/, 'no password in the log')
   t.equal(await gateway.stop(), 0)
 })
+
+void t.test(
+  'M-8: a cluster without a leader makes the gateway degraded, not unready',
+  async (t) => {
+    const folder = t.testdir({ zookeeper: {} })
+    const zookeeper = await startEmbeddedZooKeeper(runtime, {
+      host: '127.0.0.1',
+      port: 0,
+      dataDirectory: join(folder, 'zookeeper'),
+    })
+    const servers = `127.0.0.1:${zookeeper.port}`
+    const editor = connectZooKeeper(runtime, {
+      servers,
+      sessionTimeoutMs: 20_000,
+      onExpiry: 'renew',
+    })
+    const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 7 }))
+    t.teardown(async () => {
+      await editor.close()
+      await zookeeper.close()
+      await meta.close()
+    })
+    await editor.create('/metaproxy', Buffer.alloc(0))
+    await editor.create('/metaproxy/tables', Buffer.alloc(0))
+    const mapping = { cluster: 'c1', 'meta-addrs': [meta.address] }
+    await editor.create('/metaproxy/tables/temp', Buffer.from(JSON.stringify(mapping)))
+    const gateway = start(t, ['--zookeeper.servers', servers, ...ports])
+    const client = await FrameClient.dial(Number((await gateway.told('rpc')).split(':')[1]))
+    t.equal((await client.query('temp')).errorName, 'ERR_OK')
+    client.destroy()
+    const http = await gateway.told('http')
+    const metric = /^gateway_cluster_serving\{cluster="c1"[^}]*\} (\d)$/m
+    const serving = async (): Promise<string | undefined> =>
+      metric.exec((await gateway.get(http, '/metrics')).text)?.[1]
+    await until(async () => (await serving()) === '1')
+    await meta.close()
+    await until(async () => (await serving()) === '0')
+    t.match(await gateway.get(http, '/readyz'), {
+      status: 200,
+      text: /^degraded: cluster c1: no leader, ERR_/,
+    })
+    const locks = '/metaproxy/tables.gateway/locks'
+    t.same(await editor.children(locks), ['probe-c1'])
+    t.equal(await gateway.stop(), 0)
+    t.same(await editor.children(locks), [], 'the lease is given back')
+  },
+)

@@ -11,6 +11,7 @@ import {
 } from '../../cluster/protocol/frame.ts'
 import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { PartitionConfiguration } from '../../cluster/protocol/layer2.ts'
+import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 
 export type FakeAnswer =
   /** A whole frame; its sequence id is patched. */
@@ -25,6 +26,11 @@ export type FakeAnswer =
 export interface FakeMeta {
   readonly address: string
   readonly port: number
+  /**
+   * Probes of gateway processes are answered as by a healthy leader without tables, and kept out of
+   * `requests`; with this set they are requests as all others.
+   */
+  seesProbes: boolean
   /** What it says from now on. */
   answer: (request: RequestFrame) => FakeAnswer
   readonly requests: RequestFrame[]
@@ -70,12 +76,28 @@ export function withSeqid(frame: Buffer, seqid: number): Buffer {
   return patched
 }
 
+function probeAnswer({ name, seqid }: RequestFrame): Buffer | undefined {
+  const err = 'ERR_OK'
+  const result =
+    name === Rpc.CLUSTER_INFO.name
+      ? encodeResult(Rpc.CLUSTER_INFO.result, { err, keys: [], values: [] })
+      : name === Rpc.LIST_APPS.name
+        ? encodeResult(Rpc.LIST_APPS.result, { err, infos: [] })
+        : undefined
+  return result === undefined ? undefined : encodeReply(name, seqid, 'ERR_OK', result)
+}
+
 function serve(meta: FakeMeta, socket: Socket): void {
   const framer = new RequestFramer({ maxBodyBytes: 1 << 20, maxMetaBytes: 4096 })
   socket.on('error', () => undefined)
   socket.on('data', (chunk: Buffer) => {
     framer.push(chunk)
     for (let request = framer.next(); request !== undefined; request = framer.next()) {
+      const probe = meta.seesProbes ? undefined : probeAnswer(request)
+      if (probe !== undefined) {
+        socket.write(probe)
+        continue
+      }
       meta.requests.push(request)
       const answer = meta.answer(request)
       if (answer === 'silence') continue
@@ -122,6 +144,7 @@ export async function startFakeMeta(
     address: `${host}:${bound.port}`,
     port: bound.port,
     answer,
+    seesProbes: false,
     requests: [],
     connections,
     accepted: 0,

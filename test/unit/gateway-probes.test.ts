@@ -92,6 +92,7 @@ async function metaOf(
   answer: (request: RequestFrame) => FakeAnswer,
 ): Promise<FakeMeta> {
   const meta = await startFakeMeta(answer)
+  meta.seesProbes = true
   t.teardown(() => meta.close())
   return meta
 }
@@ -151,6 +152,7 @@ void t.test('what is wrong is told: no leader, no table, no configuration', asyn
   answer = { error: 'ERR_OK' }
   await until(() => probes.result('broken')?.queryOk === true)
   const back = await startFakeMeta(leader({ t: 4 }), dead.port)
+  back.seesProbes = true
   t.teardown(() => back.close())
   await until(() => probes.result('dead')?.leaderReachable === true)
 })
