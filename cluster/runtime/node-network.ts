@@ -221,14 +221,17 @@ function sendWritten(): void {
   givenBack = []
 }
 
+/** Given back by any socket: a turn with many answers reads into a dozen of them. */
+const lendable: Buffer[] = []
+const lendableMax = 16
+
 /**
- * The memory that one socket's chunks are read into: two buffers in turn, each used again once it
- * was given back. One that a slow socket still writes from is left to the garbage collector.
+ * The memory that one socket's chunks are read into: buffers used again, by any socket, once they
+ * were given back. One that a slow socket still writes from is left to the garbage collector.
  */
 class LentBuffers {
-  #free: Buffer[] = []
   #lent: Buffer[] = []
-  #current: Buffer = Buffer.allocUnsafeSlow(lentBytes)
+  #current: Buffer = takeLendable()
 
   /** For the `onread` option of a socket. */
   reading(handlers: SocketHandlers): OnReadOpts {
@@ -237,7 +240,7 @@ class LentBuffers {
       callback: (readBytes: number): boolean => {
         const chunk = this.#current.subarray(0, readBytes)
         this.#lent.push(this.#current)
-        this.#current = this.#free.pop() ?? Buffer.allocUnsafeSlow(lentBytes)
+        this.#current = takeLendable()
         handlers.onData(chunk)
         return true
       },
@@ -245,9 +248,14 @@ class LentBuffers {
   }
 
   giveBack(isHeld: boolean): void {
-    if (!isHeld) for (const buffer of this.#lent) if (this.#free.length < 2) this.#free.push(buffer)
+    if (!isHeld)
+      for (const buffer of this.#lent) if (lendable.length < lendableMax) lendable.push(buffer)
     this.#lent.length = 0
   }
+}
+
+function takeLendable(): Buffer {
+  return lendable.pop() ?? Buffer.allocUnsafeSlow(lentBytes)
 }
 
 class NodeSocket implements Socket {

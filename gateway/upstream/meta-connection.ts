@@ -17,6 +17,7 @@ const IN_FLIGHT_MAX = 8192
 const UNSENT_BYTES_MAX = 8 << 20
 const UNANSWERED_MS_MAX = 10_000
 const SLAB_BYTES = 32 << 10
+const SLAB_BYTES_MAX = 512 << 10
 
 /** A whole query up to its argument; lengths, time limit and sequence id are filled in. */
 const TEMPLATE = encodeRequest(
@@ -208,9 +209,11 @@ export class MetaConnection {
     this.#slabTo = 0
   }
 
+  /** Twice the size each time: in the end what is asked in a turn fits, and goes out in one piece. */
   #newSlab(frameBytes: number): void {
     this.flush()
-    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, frameBytes))
+    const wanted = Math.min(SLAB_BYTES_MAX, 2 * this.#slab.length)
+    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, wanted, frameBytes))
     this.#slabFrom = 0
     this.#slabTo = 0
   }
