@@ -10,6 +10,8 @@ import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
 import { servingMetrics } from './metrics.ts'
 import type { ServedTable } from './table-view.ts'
+import { type OverloadLevel, OverloadSampler } from './processes/overload.ts'
+import { SheddingRoutes } from './processes/shedding-routes.ts'
 import type { Routes } from './routing/routes.ts'
 import { tlsOf } from './tls-options.ts'
 import { exposeUpstreams } from './upstream/upstream-gauges.ts'
@@ -23,6 +25,8 @@ export interface Serving {
   readonly tlsPort: number | undefined
   readonly server: GatewayServer
   readonly upstreams: Upstreams
+  /** Whether this process keeps up (L-7). */
+  readonly overload: () => OverloadLevel
   /** For people: what this process does with a table, under its name. Recording of queries begins. */
   readonly describeTable: (table: string, process: string) => ServedTable
   /**
@@ -43,11 +47,20 @@ export async function startServing(parts: {
   readonly config: GatewayConfig
   readonly metrics: Metrics
 }): Promise<Serving> {
-  const { runtime, routes, config, metrics } = parts
+  const { runtime, config, metrics } = parts
   const { limits } = config
   const counted = servingMetrics(metrics)
   const upstreams = new Upstreams(runtime, counted.upstream, config.meta)
   const watch = new QueryWatch(runtime, config.log.querySample, counted.server.queries)
+  const overload = new OverloadSampler(runtime, config.overload)
+  const shed = metrics.counter(
+    'gateway_shed_lookups_total',
+    'Cold lookups that were refused because the process was overloaded',
+  )
+  const routes = new SheddingRoutes(parts.routes, {
+    isShedding: () => overload.level !== 'normal',
+    onShed: () => shed.add(),
+  })
   const server = new GatewayServer(
     runtime,
     { routes, upstreams, metrics: counted.server, watch },
@@ -70,6 +83,7 @@ export async function startServing(parts: {
         allowFrom: config.rpc.allowFrom,
         proxyFrom: config.rpc.proxyFrom,
         proxyHeaderMs: limits.proxyHeaderMs,
+        isOverloaded: () => overload.level === 'refusing',
       },
       queries: {
         requestTimeoutMs: config.requestTimeoutMs,
@@ -92,16 +106,21 @@ export async function startServing(parts: {
     },
   )
   metrics.gauge('client_connection_count', 'Client connections', () => server.connectionCount)
+  metrics.gauge('gateway_overload_level', '1: cold lookups refused, 2: connections too', () =>
+    ['normal', 'shedding', 'refusing'].indexOf(overload.level),
+  )
   metrics.gauge('gateway_inflight', 'Queries being worked on', () => server.inFlight)
   exposeUpstreams(metrics, upstreams)
   const listeners = await server.listen().catch((error: unknown) => {
     upstreams.close()
+    overload.close()
     throw error
   })
   let closing: Promise<void> | undefined
   const closeAll = async (spreadMs: number): Promise<void> => {
     await server.drain(spreadMs)
     upstreams.close()
+    overload.close()
   }
   return {
     host: listeners.plain.host,
@@ -109,6 +128,7 @@ export async function startServing(parts: {
     tlsPort: listeners.tls?.port,
     server,
     upstreams,
+    overload: () => overload.level,
     describeTable: (table, process) => {
       const lookup = routes.find(table)
       const route = lookup?.kind === 'route' ? lookup.route : undefined

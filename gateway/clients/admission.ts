@@ -17,9 +17,12 @@ export interface AdmissionOptions {
   readonly proxyFrom: readonly string[]
   /** A balancer's header must be complete within this time. */
   readonly proxyHeaderMs: number
+  /** While it is so, nobody is let in (L-7). */
+  readonly isOverloaded: () => boolean
 }
 
 export const refusals = [
+  'overload',
   'limit',
   'source-limit',
   'source-range',
@@ -69,6 +72,7 @@ export class Admission {
 
   /** For the network's `listen`. */
   accept(socket: Socket): SocketHandlers {
+    if (this.#options.isOverloaded()) return this.#refuse(socket, 'overload')
     const client = clientOf(socket.remoteAddress)
     if (!this.#balancers.includes(client.source)) return this.#admit(socket, client, false)
     if (this.#isFull()) return this.#refuse(socket, 'limit')
@@ -90,8 +94,9 @@ export class Admission {
 
   /** Whether a handshake is worth while; a refusal is counted. */
   admits(peer: string): boolean {
-    if (this.#isAllowed(sourceOf(peer))) return true
-    this.#events.onRefused('source-range')
+    const isOverloaded = this.#options.isOverloaded()
+    if (!isOverloaded && this.#isAllowed(sourceOf(peer))) return true
+    this.#events.onRefused(isOverloaded ? 'overload' : 'source-range')
     return false
   }
 

@@ -16,7 +16,7 @@ type Families = Map<string, Family>
 /** Gauges of which the largest is the one to look at; all others are summed. */
 const largestOf: readonly RegExp[] = [
   /lag/,
-  /_(epoch|info|connected|leader|state|invalid|limit|ratio)$/,
+  /_(epoch|level|info|connected|leader|state|invalid|limit|ratio)$/,
   /staleness/,
   /^process_(start_time_seconds|max_fds)$/,
   /^dr_/,

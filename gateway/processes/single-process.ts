@@ -67,7 +67,8 @@ export class SingleProcess implements ServingSide {
   }
 
   degradedReasons(): readonly string[] {
-    return []
+    const overload = this.#current?.serving.overload() ?? 'normal'
+    return overload === 'normal' ? [] : [`overloaded, ${overload}`]
   }
 
   async reload(config: GatewayConfig): Promise<Replaced> {

@@ -179,12 +179,13 @@ class WorkerLife {
     if (this.#ending !== undefined) return
     this.#routes.checkAge()
     if (++this.#reports % USE_REPORTS === 0) this.#routes.reportUse()
+    const overload = this.#serving?.overload() ?? 'normal'
     send({
       type: 'report',
-      degraded: [],
+      degraded: overload === 'normal' ? [] : [`overloaded, ${overload}`],
       connections: this.#serving?.server.connectionCount ?? 0,
       taken: this.#network.taken,
-      isRefusing: false,
+      isRefusing: overload === 'refusing',
     })
     this.#runtime.timers.after(REPORT_MS, () => this.#report())
   }

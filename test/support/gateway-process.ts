@@ -154,6 +154,8 @@ export async function startStand(
         http: { host: '127.0.0.1', port: http },
         zookeeper: { servers: `127.0.0.1:${zookeeper.port}`, root },
         drainMs: 200,
+        // A busy machine is no overload, unless a test says so.
+        overload: { lagMs: 10_000 },
         ...options,
         ...more,
       }),

@@ -29,6 +29,8 @@ export function testConfig(flags: Readonly<Record<string, string>> = {}): Gatewa
       'rpc.port': '0',
       'http.port': '0',
       'zookeeper.servers': 'unused:1',
+      // A busy machine is no overload, unless a test says so.
+      'overload.lagMs': '10000',
       ...flags,
     },
   })

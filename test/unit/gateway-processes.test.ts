@@ -10,8 +10,11 @@ import type { Socket } from '../../cluster/runtime/runtime.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
 import { KeptNetwork } from '../../gateway/processes/kept-network.ts'
 import { MetricTotals } from '../../gateway/processes/metric-texts.ts'
+import { OverloadJudge, type OverloadLevel } from '../../gateway/processes/overload.ts'
 import { reloadOf } from '../../gateway/processes/reload.ts'
 import { CRASHES_MAX, Restarts } from '../../gateway/processes/restarts.ts'
+import { SheddingRoutes } from '../../gateway/processes/shedding-routes.ts'
+import type { Lookup } from '../../gateway/routing/table-entry.ts'
 import { FrameClient, testConfig, until } from '../support/gateway-world.ts'
 
 function valueOf(text: string, series: string): number | undefined {
@@ -138,3 +141,68 @@ void t.test(
     t.equal(taken.at(-1), 'again', 'a failure is not remembered')
   },
 )
+
+void t.test(
+  'L-7: late for two seconds sheds, for four refuses, and it comes back step by step',
+  (t) => {
+    const judge = new OverloadJudge({ lagMs: 200, forMs: 2000 })
+    let nowMs = 0
+    /** Looks that each come `latenessMs` late, for `totalMs`; the levels on the way. */
+    const run = (latenessMs: number, totalMs: number): OverloadLevel[] => {
+      const levels: OverloadLevel[] = []
+      const endMs = nowMs + totalMs
+      while (nowMs < endMs) {
+        nowMs += 100 + latenessMs
+        const level = judge.sample(nowMs, latenessMs)
+        if (levels.at(-1) !== level) levels.push(level)
+      }
+      return levels
+    }
+    t.same(run(5, 10_000), ['normal'])
+    t.same(run(200, 10_000), ['normal'], 'not above the limit')
+    t.same(run(300, 1900), ['normal'], 'not yet two seconds')
+    t.same(run(0, 100), ['normal'])
+    t.same(run(300, 1900), ['normal'], 'the clock began again')
+    t.same(run(300, 400), ['shedding'])
+    t.same(run(300, 3000), ['shedding', 'refusing'])
+    t.same(run(10, 1900), ['refusing'])
+    t.same(run(300, 400), ['refusing'], 'one late look keeps the level')
+    t.same(run(10, 2300), ['refusing', 'shedding'])
+    t.same(run(10, 2300), ['shedding', 'normal'])
+    t.same(run(60_000, 60_000), ['normal'], 'one long pause is no overload')
+    t.end()
+  },
+)
+
+void t.test('L-7: what is in memory is answered, what is cold is refused at once', (t) => {
+  const isShedding = { now: false }
+  let shed = 0
+  const known: Lookup = { kind: 'missing' }
+  const told: string[] = []
+  const waiting: ((lookup: Lookup) => void)[] = []
+  const routes = new SheddingRoutes(
+    {
+      find: (table) => (table === 'known' ? known : undefined),
+      load: (_table, _budgetMs, tell) => void waiting.push(tell),
+      epoch: 1,
+      routeCount: 2,
+      negativeCount: 3,
+      stalenessMs: () => 4,
+      outage: false,
+      close: () => undefined,
+    },
+    { isShedding: () => isShedding.now, onShed: () => shed++ },
+  )
+  routes.load('early', 4000, (lookup) => void told.push(`early ${lookup.kind}`))
+  isShedding.now = true
+  t.equal(routes.find('known'), known)
+  routes.load('cold', 4000, (lookup) => void told.push(`cold ${lookup.kind}`))
+  t.same(told, ['cold unavailable'])
+  for (const tell of waiting) tell(known)
+  t.same(told, ['cold unavailable', 'early missing'], 'the newest are shed, not those that run')
+  isShedding.now = false
+  routes.load('later', 4000, () => undefined)
+  t.equal(waiting.length, 2)
+  t.equal(shed, 1)
+  t.end()
+})
