@@ -9,24 +9,16 @@ import { type RunningServer, type ServerContext, runServer } from '../cluster/ru
 import { authProblems } from './admin/access.ts'
 import { exposureProblems } from './admin/exposure.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
-import { type ClusterHealth, watchClusters } from './cluster-health.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
-import { openDirectory, openSnapshot, viewTable } from './gateway.ts'
-import { gatewayFacts } from './gateway-facts.ts'
+import { type Endpoint, endpointProblems, endpointsOf } from './endpoints.ts'
+import { viewTable } from './gateway.ts'
 import { translateGoProxyConfig } from './go-proxy-config.ts'
 import { type Health, type HealthPages, healthPages } from './health.ts'
 import { gatewayLogFields } from './log-fields.ts'
 import { exposeEventLoopLag, tagLabels, workerRestarts } from './metrics.ts'
-import { HandOver } from './processes/hand-over.ts'
 import { reloadOf } from './processes/reload.ts'
-import { RouteFeed } from './processes/route-feed.ts'
-import type { Replaced, ServingSide } from './processes/serving-side.ts'
-import { SingleProcess } from './processes/single-process.ts'
-import { WorkerPool } from './processes/worker-pool.ts'
-import { controlRootOf } from './routing/control-nodes.ts'
-import { type FleetMember, joinFleet } from './routing/fleet-member.ts'
-import type { SnapshotKeeper } from './routing/snapshot-keeper.ts'
-import type { TableDirectory } from './routing/table-directory.ts'
+import type { Replaced } from './processes/serving-side.ts'
+import { RootSite } from './root-site.ts'
 import type { TableView } from './table-view.ts'
 import { tlsProblems } from './tls-options.ts'
 import { connectControl, connectData, nodeAccess, zooKeeperProblems } from './zookeeper-sessions.ts'
@@ -47,6 +39,7 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
     problems: (config) => [
       ...zooKeeperProblems(config.zookeeper),
       ...tlsProblems(config.tls),
+      ...endpointProblems(config),
       ...exposureProblems(config.http, config.auth.enabled),
       ...authProblems(config.auth),
     ],
@@ -70,13 +63,12 @@ class GatewayProcess implements Health {
   readonly #context: Context
   readonly #data: Coordinator
   readonly #control: Coordinator
-  readonly #directory: TableDirectory
+  /** One for each root, the first one for that of `zookeeper.root`. */
+  readonly #sites: readonly RootSite[]
+  readonly #first: RootSite
   readonly #reloads: (result: 'applied' | 'invalid' | 'failed') => void
   #config: GatewayConfig
   #effective: Context['effective']
-  #side: ServingSide | undefined
-  #clusters: ClusterHealth | undefined
-  #snapshot: SnapshotKeeper | undefined
   #isDraining = false
   /** Reloads one after the other; while one waits, a further one changes nothing. */
   #reloading: Promise<void> = Promise.resolve()
@@ -89,9 +81,19 @@ class GatewayProcess implements Health {
     this.#effective = context.effective
     this.#data = connectData(runtime, config.zookeeper)
     this.#control = connectControl(runtime, config.zookeeper)
-    this.#directory = openDirectory({ runtime, coordinator: this.#data, config, metrics })
+    this.#sites = this.#sitesOf(endpointsOf(config))
+    const [first] = this.#sites
+    if (first === undefined) throw new Error('no endpoint')
+    this.#first = first
     this.#reloads = (result) =>
       metrics.counter('gateway_reloads_total', 'Reloads, by result', { result }).add()
+  }
+
+  #sitesOf(endpoints: readonly Endpoint[]): readonly RootSite[] {
+    const { runtime, metrics } = this.#context
+    const parts = { runtime, data: this.#data, control: this.#control }
+    if (endpoints.length === 1) return [new RootSite({ ...parts, endpoints, metrics })]
+    return byRoot(endpoints).map((own) => new RootSite({ ...parts, endpoints: own }))
   }
 
   async start(): Promise<RunningServer> {
@@ -106,29 +108,35 @@ class GatewayProcess implements Health {
         async () => this.#metricsText(),
         async (table) => this.#tableView(table),
       )
-      this.#snapshot = await openSnapshot(this.#context, this.#directory)
-      this.#side = await this.#serve()
+      for (const site of this.#sites) await site.start()
     } catch (error) {
       await ports?.close()
+      await Promise.all(this.#sites.map(async (site) => site.drain(0)))
       await this.#close()
       throw error
     }
-    const side = this.#side
-    const { host, port } = side.address()
-    const { workers } = this.#config
-    log.info('gateway listens', { rpc: `${host}:${port}`, http: ports.admin.address, workers })
-    const member = this.#join(side, ports.admin)
+    const rpc = this.#sites.flatMap((site) => site.addresses())
+    const [{ host, port } = { host: '', port: 0 }, ...others] = rpc
+    log.info('gateway listens', {
+      rpc: `${host}:${port}`,
+      ...(others.length === 0 ? {} : { endpoints: others.map((at) => `${at.host}:${at.port}`) }),
+      http: ports.admin.address,
+      workers: this.#config.workers,
+    })
+    for (const site of this.#sites) {
+      const id = site.join(ports.admin.address, () => this.#isDraining)
+      if (site === this.#first) ports.admin.identify(id)
+    }
     // A second signal, or a drain that takes too long, ends this process: then the workers too.
     process.on('exit', () => {
-      if (this.#isDraining) this.#side?.kill()
+      if (this.#isDraining) for (const site of this.#sites) site.kill()
     })
     return {
       reload: async () => this.#reloadSoon(),
       drain: async () => {
         this.#isDraining = true
-        member.update()
+        for (const site of this.#sites) site.tellFleet()
         await this.#drain()
-        await Promise.all([member.close(), this.#clusters?.close()])
         await ports.close()
         await this.#close()
       },
@@ -136,82 +144,25 @@ class GatewayProcess implements Health {
     }
   }
 
-  async #serve(): Promise<ServingSide> {
-    const { runtime, metrics } = this.#context
-    const config = this.#config
-    if (config.workers === 1) return SingleProcess.start(runtime, this.#directory, config)
-    const feed = new RouteFeed(runtime, this.#directory, {
-      lookupTimeoutMs: config.routing.lookupTimeoutMs,
-      suspectMs: () => this.#data.sessionTimeoutMs(),
-    })
-    this.#data.onState(() => feed.tellState())
-    const counter = (reason: string) => {
-      const counted = metrics.counter(
-        'gateway_connections_rejected_total',
-        'Connections not let in, by reason',
-        { reason },
-      )
-      return () => counted.add()
-    }
-    const handOver = new HandOver(runtime, {
-      lost: counter('worker-died'),
-      untaken: counter('no-worker'),
-      overload: counter('overload'),
-    })
-    const pool = new WorkerPool({ runtime, metrics, feed, handOver, config })
-    await pool.start()
-    return pool
-  }
-
-  #join(side: ServingSide, admin: AdminServer): FleetMember {
-    const { runtime } = this.#context
-    const config = this.#config
-    const facts = gatewayFacts({ runtime, config, rpc: side.address(), http: admin.address })
-    admin.identify(facts.id)
-    this.#clusters = watchClusters({
-      runtime,
-      control: this.#control,
-      controlRoot: controlRootOf(config.zookeeper),
-      id: facts.id,
-      directory: this.#directory,
-      metrics: this.#context.metrics,
-    })
-    return joinFleet({
-      runtime,
-      data: this.#data,
-      control: this.#control,
-      controlRoot: controlRootOf(config.zookeeper),
-      directory: this.#directory,
-      facts,
-      connectionCount: () => side.connections(),
-      isDraining: () => this.#isDraining,
-      acknowledged: async () => side.applied(),
-    })
+  /** The first site's directory and side answer for tables by their name alone. */
+  #tableView(table: string): Promise<TableView> {
+    const site = this.#first
+    return viewTable(site.directory, table, async () => site.describeTable(table))
   }
 
   async #metricsText(): Promise<string> {
-    const own = await this.#context.metrics.text()
-    return this.#side === undefined ? own : this.#side.metricsText(own)
-  }
-
-  #tableView(table: string): Promise<TableView> {
-    return viewTable(
-      this.#directory,
-      table,
-      async () => (await this.#side?.describeTable(table)) ?? [],
-    )
+    let text = await this.#context.metrics.text()
+    for (const site of this.#sites) text = await site.metricsText(text)
+    return text
   }
 
   unreadyReason(): string | undefined {
     if (this.#isDraining) return 'draining'
-    if (this.#side === undefined) return 'starting'
-    return this.#side.unreadyReason() ?? this.#directory.unreadyReason()
+    return this.#sites.map((site) => site.unreadyReason()).find((reason) => reason !== undefined)
   }
 
   degradedReasons(): readonly string[] {
-    return [this.#directory, this.#side, this.#clusters].flatMap(
-      (part) => part?.degradedReasons() ?? [],
-    )
+    return [...new Set(this.#sites.flatMap((site) => site.degradedReasons()))]
   }
 
   async #reloadSoon(): Promise<void> {
@@ -226,7 +177,7 @@ class GatewayProcess implements Health {
   /** L-3: an invalid configuration changes nothing. */
   async #reload(): Promise<void> {
     const { log, reread } = this.#context
-    if (this.#isDraining || this.#side === undefined) return
+    if (this.#isDraining) return
     const read = reread()
     if ('problems' in read) {
       for (const problem of read.problems) log.error('reload refused', { problem })
@@ -237,9 +188,11 @@ class GatewayProcess implements Health {
     for (const note of read.notes) log.warn('configuration', { note })
     for (const option of fixed) log.warn('option needs a restart', { option })
     log.info('reloading', { changed })
-    let replaced: Replaced
+    const replaced: Replaced[] = []
     try {
-      replaced = await this.#side.reload(config)
+      const endpoints = byRoot(endpointsOf(config))
+      for (const [index, site] of this.#sites.entries())
+        replaced.push(...(await site.reload(endpoints[index] ?? [])))
     } catch (error) {
       log.error('reload failed, everything is as it was', { error })
       this.#reloads('failed')
@@ -252,7 +205,7 @@ class GatewayProcess implements Health {
     )
     log.info('reloaded', { changed })
     this.#reloads('applied')
-    await replaced.drained
+    await Promise.all(replaced.map(async ({ drained }) => drained))
     log.info('clients of before the reload have gone')
   }
 
@@ -263,14 +216,24 @@ class GatewayProcess implements Health {
       await new Promise<void>((resolve) => {
         this.#context.runtime.timers.after(lameDuckMs, resolve, { holdsProcess: true })
       })
-    await this.#side?.drain(drainMs)
+    await Promise.all(this.#sites.map(async (site) => site.drain(drainMs)))
   }
 
   async #close(): Promise<void> {
-    await this.#snapshot?.close()
-    this.#directory.close()
+    for (const site of this.#sites) await site.close()
     await Promise.all([this.#data.close(), this.#control.close()])
   }
+}
+
+/** The endpoints of each root, roots in the order of their first one. */
+function byRoot(endpoints: readonly Endpoint[]): readonly (readonly Endpoint[])[] {
+  const roots = new Map<string, Endpoint[]>()
+  for (const endpoint of endpoints) {
+    const others = roots.get(endpoint.root)
+    if (others === undefined) roots.set(endpoint.root, [endpoint])
+    else others.push(endpoint)
+  }
+  return [...roots.values()]
 }
 
 /** The ports of people, probes and Prometheus; closed in one go. */

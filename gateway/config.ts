@@ -16,6 +16,7 @@ import {
 import { adminOptions, authOptions } from './admin/options.ts'
 import { allowanceOption } from './clients/rpc-policy.ts'
 import { rangeForm } from './clients/source-ranges.ts'
+import { endpointsOption } from './endpoints.ts'
 import { STALE_POLICY_EXPECTED, STALE_POLICY_PATTERN } from './routing/staleness.ts'
 
 const RANGES_MAX = 256
@@ -79,6 +80,7 @@ const options = defineConfig('One gateway: the address of many clusters', {
       maxItems: ALLOWANCES_MAX,
     }),
   }),
+  endpoints: endpointsOption,
   http: section('Admin API, health and metrics', {
     host: text({ about: 'Address to listen on', default: '127.0.0.1', ...host }),
     port: integer({ about: 'Port', default: 34680, min: 0, max: 65535 }),

@@ -11,19 +11,19 @@ const ADDRESSES_MAX = 16
 export function gatewayFacts(options: {
   readonly runtime: Runtime
   readonly config: Pick<GatewayConfig, 'id' | 'workers'>
-  /** Where clients connect, with the real port. */
-  readonly rpc: { readonly host: string; readonly port: number }
+  /** Where clients connect, with the real ports; the first one names the gateway. */
+  readonly rpc: readonly { readonly host: string; readonly port: number }[]
   /** Of the admin port. */
   readonly http: string
 }): GatewayFacts {
   const { runtime, config, rpc, http } = options
   const host = hostname()
   return {
-    id: memberId(runtime, config.id ?? `${host}-${rpc.port}`),
+    id: memberId(runtime, config.id ?? `${host}-${rpc[0]?.port ?? 0}`),
     version: programVersion(),
     startedAt: new Date(runtime.clock.wallMs()).toISOString(),
     host,
-    rpc: addresses(rpc.host).map((address) => `${address}:${rpc.port}`),
+    rpc: rpc.flatMap((at) => addresses(at.host).map((address) => `${address}:${at.port}`)),
     http,
     workers: config.workers,
   }

@@ -245,6 +245,62 @@ export function list<T>(
   })
 }
 
+/**
+ * A YAML sequence of sections that have the same options; as text it is JSON. Its items are one
+ * option: given by the file, the environment or a flag as a whole.
+ */
+export function sections<const Entries extends Readonly<Record<string, Option<unknown>>>>(options: {
+  readonly about: string
+  readonly of: Section<Entries>
+  readonly maxItems: number
+}): Option<readonly ValuesOf<Entries>[]> {
+  const { about, of, maxItems } = options
+  return option({ about, default: [] }, (raw) => {
+    const items = typeof raw === 'string' ? jsonOf(raw) : raw
+    if (!Array.isArray(items)) return found('a list of sections', raw)
+    if (items.length > maxItems)
+      return { problem: `expected up to ${maxItems} items, found ${items.length}` }
+    const values: ValuesOf<Entries>[] = []
+    for (const [index, item] of items.entries()) {
+      const reading = readItem(of, item)
+      if ('problem' in reading) return { problem: `item ${index + 1}: ${reading.problem}` }
+      values.push(reading.value)
+    }
+    return { value: Object.freeze(values) }
+  })
+}
+
+function readItem<Entries extends Readonly<Record<string, Option<unknown>>>>(
+  of: Section<Entries>,
+  item: unknown,
+): OptionReading<ValuesOf<Entries>> {
+  if (typeof item !== 'object' || item === null || Array.isArray(item))
+    return found('a section with keys', item)
+  const given: Readonly<Record<string, unknown>> = { ...item }
+  for (const key of Object.keys(given))
+    if (!Object.hasOwn(of.entries, key)) return { problem: `${key}: unknown key` }
+  const values: Record<string, unknown> = {}
+  for (const [key, entry] of Object.entries(of.entries)) {
+    const raw = given[key] ?? undefined
+    if (raw === undefined && entry.initial === undefined)
+      return { problem: `${key}: missing (${entry.about})` }
+    const reading = raw === undefined ? entry.initial : entry.read(raw)
+    if (reading === undefined) continue
+    if ('problem' in reading) return { problem: `${key}: ${reading.problem}` }
+    values[key] = reading.value
+  }
+  // Every key of the section was read by its own option.
+  return { value: Object.freeze(values) as ValuesOf<Entries> }
+}
+
+function jsonOf(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
 /** May be left out: then its value is undefined. */
 export function optional<T>(inner: Option<T>): Option<T | undefined> {
   return { ...inner, initial: { value: undefined } }
