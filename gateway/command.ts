@@ -79,7 +79,7 @@ class GatewayProcess implements Health {
     this.#context = context
     this.#config = config
     this.#effective = context.effective
-    this.#data = connectData(runtime, config.zookeeper)
+    this.#data = connectData(runtime, config)
     this.#control = connectControl(runtime, config.zookeeper)
     this.#sites = this.#sitesOf(endpointsOf(config))
     const [first] = this.#sites

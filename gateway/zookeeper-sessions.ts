@@ -59,14 +59,23 @@ export function zooKeeperProblems(config: ZooKeeperConfig): readonly string[] {
   ]
 }
 
-/** The session that reads and watches mappings. */
-export function connectData(runtime: Runtime, config: ZooKeeperConfig): Coordinator {
-  const auth = credentials(config)
-  const { servers, sessionTimeoutMs } = config
+/** Left over watches, and the control tree. */
+const SPARE_PATH_BYTES = 16 << 20
+const PATH_BYTES_MAX = 512
+
+/** The session that reads and watches mappings; there is room to watch every table in memory. */
+export function connectData(
+  runtime: Runtime,
+  { zookeeper, routing }: Pick<GatewayConfig, 'zookeeper' | 'routing'>,
+): Coordinator {
+  const auth = credentials(zookeeper)
+  const { servers, sessionTimeoutMs } = zookeeper
   return connectZooKeeper(runtime, {
     servers,
     sessionTimeoutMs,
     onExpiry: 'renew',
+    watchedPathBytesMax:
+      SPARE_PATH_BYTES + (routing.cache + routing.negativeCache) * PATH_BYTES_MAX,
     ...(auth === undefined ? {} : { auth }),
   })
 }

@@ -1,7 +1,7 @@
 /** Whether grants give a right on something (gateway.md X-5). Pure; the page previews with it too. */
 import type { Grant } from './api/access.ts'
 import { type Right, rightsOf } from './api/roles.ts'
-import { namePattern } from './name-pattern.ts'
+import { namePattern } from '../routing/name-pattern.ts'
 
 /** What is to be changed: its cluster, and the groups that it belongs to. */
 export interface Scope {

@@ -1,7 +1,7 @@
 /** Groups for the admin API: their nodes, and the groups that only mappings name. */
 import type { Group, GroupEdit, GroupList } from './api/groups.ts'
 import type { Author } from './journal.ts'
-import { namePattern } from './name-pattern.ts'
+import { namePattern } from '../routing/name-pattern.ts'
 import { ApiError } from './problem.ts'
 import {
   type JsonObject,

@@ -7,7 +7,7 @@ import type { NodeStat } from '../../cluster/coordinator/coordinator.ts'
 import { type Mapping, canonicalMetas, parseMapping } from '../routing/mapping.ts'
 import type { ChangeAuthor, FieldError } from './api/problem.ts'
 import type { Table, TableState } from './api/tables.ts'
-import type { NameTest } from './name-pattern.ts'
+import type { NameTest } from '../routing/name-pattern.ts'
 import type { FolderNode } from './watched-folder.ts'
 
 export interface GroupTest {

@@ -2,7 +2,7 @@
  * What the nodes of the control tree say that routing depends on (gateway.md 3.6), as JSON:
  *
  *     clusters/<name>     {"metas": ["host:port", …], …}       the registry
- *     groups/<name>       {"stale": "serve|fail|bounded:<ms>", …}
+ *     groups/<name>       {"stale": "serve|fail|bounded:<ms>", "members": [names], "patterns": [globs], …}
  *     redirects/<source>  {"to": "<cluster>", "plan": "<id>", "epoch": n, "digest": "sha256:<hex>"}
  *
  * Keys that are not ours are left alone. Pure; a value from outside never throws.
@@ -15,7 +15,10 @@ import {
   parseObject,
   type Parsed,
 } from './mapping.ts'
+import { namePattern, type NameTest } from './name-pattern.ts'
 import { parseStalePolicy, STALE_POLICY_EXPECTED, type StalePolicy } from './staleness.ts'
+
+const GROUP_BYTES_MAX = 1 << 20
 
 /** Outside the namespace of tables. */
 export function controlRootOf(paths: {
@@ -33,6 +36,8 @@ export interface RegisteredCluster {
 
 export interface TableGroup {
   readonly stale: StalePolicy | undefined
+  /** Whether the group claims a table, besides those whose mapping names it. */
+  readonly has: NameTest
 }
 
 export interface RedirectNode {
@@ -56,13 +61,20 @@ export function parseRegisteredCluster(_name: string, data: Buffer): Parsed<Regi
 }
 
 export function parseTableGroup(_name: string, data: Buffer): Parsed<TableGroup> {
-  const object = parseObject(data)
+  const object = parseObject(data, GROUP_BYTES_MAX)
   if (!object.ok) return object
-  const found = object.value['stale']
-  const stale = parseStalePolicy(found)
-  if (found !== undefined && stale === undefined)
+  const { stale: text, members, patterns } = object.value
+  const stale = parseStalePolicy(text)
+  if (text !== undefined && stale === undefined)
     return bad('stale', `expected ${STALE_POLICY_EXPECTED}`)
-  return { ok: true, value: { stale } }
+  const names = new Set(textsOf(members))
+  const tests = textsOf(patterns).map(namePattern)
+  const has: NameTest = (table) => names.has(table) || tests.some((test) => test(table))
+  return { ok: true, value: { stale, has } }
+}
+
+function textsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
 }
 
 export function parseRedirect(source: string, data: Buffer): Parsed<RedirectNode> {

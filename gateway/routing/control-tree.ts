@@ -15,9 +15,10 @@ import {
   type TableGroup,
 } from './control-nodes.ts'
 import type { FieldProblem, Parsed } from './mapping.ts'
+import type { NameTest } from './name-pattern.ts'
 import { NodeMirror } from './node-mirror.ts'
 import { type Redirect, Redirects } from './redirects.ts'
-import type { StalePolicy } from './staleness.ts'
+import { type StalePolicy, usableMs } from './staleness.ts'
 
 export interface ControlTreeOptions {
   readonly controlRoot: string
@@ -40,6 +41,8 @@ export class ControlTree {
   readonly #groups: NodeMirror<TableGroup>
   readonly #redirectNodes: NodeMirror<RedirectNode>
   readonly #redirects: Redirects
+  /** Groups that say something of their tables. */
+  #policies: readonly { readonly stale: StalePolicy; readonly has: NameTest }[] = []
   #wasLoaded = false
 
   constructor(
@@ -61,7 +64,12 @@ export class ControlTree {
     })
     const decide = (): void => this.#redirects.decide()
     this.#clusters = this.#mirror('clusters', CLUSTERS_MAX, parseRegisteredCluster, decide)
-    this.#groups = this.#mirror('groups', GROUPS_MAX, parseTableGroup, options.onChange)
+    this.#groups = this.#mirror('groups', GROUPS_MAX, parseTableGroup, () => {
+      this.#policies = [...this.#groups.values.values()].flatMap(({ stale, has }) =>
+        stale === undefined ? [] : [{ stale, has }],
+      )
+      options.onChange()
+    })
     this.#redirectNodes = this.#mirror('redirects', REDIRECTS_MAX, parseRedirect, () =>
       this.#redirects.update(this.#redirectNodes.values),
     )
@@ -96,8 +104,12 @@ export class ControlTree {
     return this.#redirects.find(cluster, table)
   }
 
-  groupPolicy(name: string): StalePolicy | undefined {
-    return this.#groups.values.get(name)?.stale
+  /** Of the group that the mapping names, else the strictest one of those that claim the table. */
+  groupPolicy(table: string, named: string | undefined): StalePolicy | undefined {
+    const own = named === undefined ? undefined : this.#groups.values.get(named)?.stale
+    if (own !== undefined) return own
+    const claiming = this.#policies.filter(({ has }) => has(table)).map(({ stale }) => stale)
+    return claiming.toSorted((a, b) => usableMs(a, 0) - usableMs(b, 0))[0]
   }
 
   /** Resolves when every watch event so far was applied, and no redirect is refused. */

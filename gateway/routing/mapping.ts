@@ -106,9 +106,12 @@ export function parseJson(data: Buffer, bytesMax: number): Parsed<unknown> {
   }
 }
 
-/** A JSON object of up to 64 KiB. */
-export function parseObject(data: Buffer): Parsed<Record<string, unknown>> {
-  const json = parseJson(data, VALUE_BYTES_MAX)
+/** A JSON object, of up to 64 KiB unless told otherwise. */
+export function parseObject(
+  data: Buffer,
+  bytesMax = VALUE_BYTES_MAX,
+): Parsed<Record<string, unknown>> {
+  const json = parseJson(data, bytesMax)
   if (!json.ok) return json
   const parsed = json.value
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))

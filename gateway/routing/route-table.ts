@@ -245,7 +245,7 @@ export class RouteTable {
     if (truth !== 'mapped' || mapped === undefined) return undefined
     if (!this.#control.isLoaded) return restored
     const { tableGroup } = mapped
-    const ofGroup = tableGroup === undefined ? undefined : this.#control.groupPolicy(tableGroup)
+    const ofGroup = this.#control.groupPolicy(table, tableGroup)
     const policy = policyOf(mapped.stale, ofGroup, this.#options.stale)
     return routeOf(table, mapped, this.#control.redirect(mapped.cluster, table), policy)
   }

@@ -56,7 +56,7 @@ function sessions(t: Test, port: number, more: Readonly<Record<string, string>>)
     },
   })
   if (!loaded.ok) throw new Error(loaded.problems.join('\n'))
-  const data = connectData(runtime, loaded.config.zookeeper)
+  const data = connectData(runtime, loaded.config)
   const control = connectControl(runtime, loaded.config.zookeeper)
   t.teardown(() => Promise.all([data.close(), control.close()]))
   return { data, control }

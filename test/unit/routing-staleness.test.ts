@@ -174,3 +174,24 @@ void t.test('a policy that changes is in force at once; a bad one is ignored', a
   t.equal(policy('grouped'), 'serve')
   directory.close()
 })
+
+void t.test(
+  'a group holds its tables by name and by pattern too; the strictest one counts',
+  async (t) => {
+    const { routing, directory } = await start()
+    const policy = (table: string): string | undefined => {
+      const lookup = directory.find(table)
+      return lookup?.kind === 'route' ? lookup.route.stale.kind : undefined
+    }
+    await routing.make(`${controlRoot}/groups/named`, { stale: 'bounded:5', members: ['plain'] })
+    await routing.until(() => policy('plain') === 'bounded')
+    await routing.make(`${controlRoot}/groups/globs`, { stale: 'fail', patterns: ['pl*', 'gr*'] })
+    await routing.until(() => policy('plain') === 'fail')
+    t.equal(policy('grouped'), 'bounded', 'the group that the mapping names goes first')
+    t.equal(policy('bounded'), 'bounded', 'and the policy of the table before it')
+    await routing.settle(routing.editor.remove(`${controlRoot}/groups/globs`))
+    await routing.settle(routing.editor.remove(`${controlRoot}/groups/named`))
+    await routing.until(() => policy('plain') === 'serve')
+    directory.close()
+  },
+)
