@@ -184,7 +184,9 @@ void t.test('R-16: a table that a switch runs on is kept, until the switch ends'
 })
 
 void t.test('R-21, R-24: entries are verified at a bounded rate, newest used first', async (t) => {
-  const { routing, directory, coordinator, metrics } = await withTables(1000)
+  const { routing, directory, coordinator, metrics } = await withTables(1000, {
+    routesMax: 1000,
+  })
   const reads = metrics.counter('gateway_zk_reads_total', '')
   const exists = coordinator.exists.bind(coordinator)
   const looked: string[] = []
