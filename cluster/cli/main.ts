@@ -10,6 +10,7 @@ const usage = `metaproxy COMMAND [FLAGS]
   meta        one meta server          --config FILE
   replica     one replica server       --config FILE
   zookeeper   the embedded one-node ZooKeeper of the onebox   --config FILE
+  shell       administration through a gateway   [--gateway URL] [COMMAND …]
   simulate    the seeded simulation    [--seed N] [--minutes N]
 
 Every server: --config FILE, --check-config; METAPROXY_… in the environment over the file.
@@ -24,6 +25,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   meta: async () => (await import('../meta/main.ts')).main,
   replica: async () => (await import('../replica/main.ts')).main,
   zookeeper: async () => (await import('../coordinator/embedded/main.ts')).main,
+  shell: async () => (await import('./shell.ts')).shell,
   simulate: async () => (await import('../simulation/main.ts')).main,
 }
 
