@@ -2,10 +2,11 @@
  * Lists of tables from the mirror: filter, order, pages (H-3). A selection is kept for one revision of
  * the mirror, so that paging through it, or many callers with the same filter, cost one pass.
  */
-import type { TableFilter, TableQuery } from './api/tables.ts'
+import type { Table, TableFilter, TableQuery } from './api/tables.ts'
 import { badField } from './problem.ts'
+import { TableIndex } from './table-index.ts'
 import type { TableMirror } from './table-mirror.ts'
-import type { TableView } from './table-view.ts'
+import { type TableView, contains } from './table-view.ts'
 
 const SELECTIONS_MAX = 32
 const LIMIT_DEFAULT = 100
@@ -31,7 +32,7 @@ export class TableLists {
   readonly #wallMs: () => number
   #revision = -1
   readonly #selections = new Map<string, Selection>()
-  readonly #texts = new WeakMap<TableView, string>()
+  #index: TableIndex | undefined
 
   constructor(mirror: TableMirror, wallMs: () => number) {
     this.#mirror = mirror
@@ -61,17 +62,18 @@ export class TableLists {
     return `{"tables":[${texts.join(',')}]${next},"total":${views.length},"asOf":${asOf}}`
   }
 
-  #text(view: TableView, fields: ReadonlySet<string> | undefined): string {
-    if (fields !== undefined)
-      return JSON.stringify(view.table, (key, value: unknown) =>
-        key === '' ? pick(value as object, fields) : value,
-      )
-    let text = this.#texts.get(view)
-    if (text === undefined) {
-      text = JSON.stringify(view.table)
-      this.#texts.set(view, text)
-    }
-    return text
+  #text(view: TableView, fields: readonly string[] | undefined): string {
+    if (fields !== undefined) return JSON.stringify(pick(view.table, fields))
+    view.json ??= JSON.stringify(view.table)
+    return view.json
+  }
+
+  /** In the order of the names, all that may match. */
+  #candidates({ cluster, group, q = '' }: TableFilter): readonly TableView[] {
+    if (cluster === undefined && group === undefined && q === '') return this.#mirror.views
+    this.#index ??= new TableIndex(this.#mirror.views)
+    if (cluster !== undefined) return this.#index.inCluster(cluster)
+    return group === undefined ? this.#index.mayHold(q.toLowerCase()) : this.#index.inGroup(group)
   }
 
   #selection(filter: TableFilter, sort: string): Selection {
@@ -79,6 +81,7 @@ export class TableLists {
     if (this.#revision !== mirror.revision) {
       this.#revision = mirror.revision
       this.#selections.clear()
+      this.#index = undefined
     }
     const key = JSON.stringify([sort, filter])
     const known = this.#selections.get(key)
@@ -88,10 +91,7 @@ export class TableLists {
     if (keyOf === undefined) throw badField('sort', `unknown order ${sort}`)
     const matches = testOf(filter, this.#wallMs())
     const views: TableView[] = []
-    for (const name of mirror.names) {
-      const view = mirror.get(name)
-      if (view !== undefined && matches(view)) views.push(view)
-    }
+    for (const view of this.#candidates(filter)) if (matches(view)) views.push(view)
     if (sort === '-name') views.reverse()
     else if (sort !== 'name') {
       if (isDescending) views.reverse()
@@ -116,13 +116,13 @@ function testOf(filter: TableFilter, nowMs: number): (view: TableView) => boolea
   const { cluster, group, state, invalid, changed } = filter
   const q = filter.q?.toLowerCase() ?? ''
   const sinceMs = changed === undefined ? undefined : momentOf(changed, nowMs)
-  return ({ table, search, node }) =>
-    (q === '' || search.includes(q)) &&
-    (cluster === undefined || table.cluster === cluster) &&
-    (group === undefined || table.memberOf.includes(group)) &&
-    (state === undefined || table.state === state) &&
-    (invalid === undefined || table.valid !== invalid) &&
-    (sinceMs === undefined || node.stat.modifiedWallMs >= sinceMs)
+  return (view) =>
+    (cluster === undefined || view.table.cluster === cluster) &&
+    (group === undefined || view.table.memberOf.includes(group)) &&
+    (state === undefined || view.table.state === state) &&
+    (invalid === undefined || view.table.valid !== invalid) &&
+    (sinceMs === undefined || view.node.stat.modifiedWallMs >= sinceMs) &&
+    (q === '' || contains(view, q))
 }
 
 function momentOf(text: string, nowMs: number): number {
@@ -171,10 +171,13 @@ function placeAfter({ views, keyOf, isDescending }: Selection, { key, name }: Cu
   return low
 }
 
-function readFields(fields: string): ReadonlySet<string> {
-  return new Set(['name', ...fields.split(',').map((field) => field.trim())])
+function readFields(fields: string): readonly string[] {
+  return [...new Set(['name', ...fields.split(',').map((field) => field.trim())])]
 }
 
-function pick(table: object, fields: ReadonlySet<string>): object {
-  return Object.fromEntries(Object.entries(table).filter(([key]) => fields.has(key)))
+function pick(table: Table, fields: readonly string[]): object {
+  const picked: Record<string, unknown> = {}
+  const all: Readonly<Record<string, unknown>> = table
+  for (const key of fields) if (Object.hasOwn(all, key)) picked[key] = all[key]
+  return picked
 }

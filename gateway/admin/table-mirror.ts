@@ -24,6 +24,8 @@ export class TableMirror {
   readonly #folder: WatchedFolder
   readonly #views = new Map<string, TableView>()
   readonly #names: string[] = []
+  /** The same views in the order of their names. */
+  readonly #sorted: TableView[] = []
   #context: TableContext = emptyContext
   #revision = 0
   #slice: number | undefined
@@ -53,6 +55,11 @@ export class TableMirror {
     return this.#names
   }
 
+  /** In the order of the names. Not to be changed. */
+  get views(): readonly TableView[] {
+    return this.#sorted
+  }
+
   get context(): TableContext {
     return this.#context
   }
@@ -79,7 +86,8 @@ export class TableMirror {
   attribute(name: string, modifiedZxid: bigint, changedBy: ChangeAuthor): void {
     const view = this.#views.get(name)
     if (view?.node.stat.modifiedZxid !== modifiedZxid) return
-    this.#views.set(name, { ...view, table: { ...view.table, changedBy } })
+    const { json: _json, ...facts } = view
+    this.#put({ ...facts, table: { ...view.table, changedBy } })
     this.#revision++
   }
 
@@ -101,7 +109,7 @@ export class TableMirror {
     for (const name of this.#names.slice(from, from + SLICE)) {
       const view = this.#views.get(name)
       if (view === undefined) continue
-      this.#views.set(name, viewOf(view.node, this.#context, view.table.changedBy))
+      this.#put(viewOf(view.node, this.#context, view.table.changedBy))
     }
     this.#revision++
     this.#slice = from + SLICE < this.#names.length ? from + SLICE : undefined
@@ -111,13 +119,29 @@ export class TableMirror {
   #onChange({ name, after: node, isFirst }: FolderChange): void {
     const before = this.#views.get(name)
     const after = node === undefined ? undefined : viewOf(node, this.#context)
-    if (after === undefined) this.#views.delete(name)
-    else this.#views.set(name, after)
-    const at = this.#placeOf(name)
-    if (after === undefined && this.#names[at] === name) this.#names.splice(at, 1)
-    if (after !== undefined && this.#names[at] !== name) this.#names.splice(at, 0, name)
+    if (after === undefined) this.#remove(name)
+    else this.#put(after)
     this.#revision++
     this.onChange?.({ name, before, after, isFirst })
+  }
+
+  #put(view: TableView): void {
+    const { name } = view
+    const at = this.#placeOf(name)
+    this.#views.set(name, view)
+    if (this.#names[at] === name) this.#sorted[at] = view
+    else {
+      this.#names.splice(at, 0, name)
+      this.#sorted.splice(at, 0, view)
+    }
+  }
+
+  #remove(name: string): void {
+    const at = this.#placeOf(name)
+    this.#views.delete(name)
+    if (this.#names[at] !== name) return
+    this.#names.splice(at, 1)
+    this.#sorted.splice(at, 1)
   }
 
   /** Where the name is, or belongs. */

@@ -34,8 +34,43 @@ export interface TableView {
   /** Of its metas; '' when it holds no mapping. */
   readonly canonical: string
   readonly table: Table
-  /** Lower case, what `q` looks at. */
+  /** Lower case, what `q` looks at beside `shared`. */
   readonly search: string
+  readonly shared: SharedText
+  /** The table as JSON, made when it is first listed. */
+  json?: string
+}
+
+/**
+ * What many tables have in common for `q`: cluster, metas and groups in lower case. It is looked
+ * at once for all of them: the answer for the last `q` is kept here.
+ */
+export interface SharedText {
+  readonly text: string
+  askedFor: string
+  answer: boolean
+}
+
+/** Bounded: when there are too many different ones, new ones are not shared. */
+const sharedTexts = new Map<string, SharedText>()
+const SHARED_MAX = 10_000
+
+function sharedText(words: readonly (string | undefined)[]): SharedText {
+  const text = words.join('\n').toLowerCase()
+  const known = sharedTexts.get(text)
+  if (known !== undefined) return known
+  const made = { text, askedFor: '', answer: true }
+  if (sharedTexts.size >= SHARED_MAX) sharedTexts.clear()
+  sharedTexts.set(text, made)
+  return made
+}
+
+export function contains({ search, shared }: TableView, q: string): boolean {
+  if (shared.askedFor !== q) {
+    shared.askedFor = q
+    shared.answer = shared.text.includes(q)
+  }
+  return shared.answer || search.includes(q)
 }
 
 export function etagOf(stat: Pick<NodeStat, 'modifiedZxid' | 'version'>): string {
@@ -64,14 +99,16 @@ export function viewOf(
     modifiedAt: new Date(node.stat.modifiedWallMs).toISOString(),
     ...(changedBy === undefined ? {} : { changedBy }),
   }
-  const words = [node.name, table.cluster, group, table.note, ...(table.metas ?? []), ...memberOf]
+  const shared = sharedText([table.cluster, ...(table.metas ?? []), ...memberOf])
+  const search = [node.name, ...(table.note === undefined ? [] : [table.note])].join('\n')
   return {
     name: node.name,
     node,
     mapping,
     canonical,
     table,
-    search: words.join('\n').toLowerCase(),
+    search: search.toLowerCase(),
+    shared,
   }
 }
 

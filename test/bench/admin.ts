@@ -1,0 +1,120 @@
+/**
+ * `npm run bench:admin`: listings of the admin API with 10 000 tables.
+ *
+ * Question: does a fleet's page, its shells and scripts get their lists without being felt by the
+ * clients that the same process serves? Expectation: a listing is one pass over the mirror at most
+ * (about half a millisecond) and a text of 100 rows that is made once, so fastify's own cost (0.13 ms
+ * of CPU a request, dependencies.md 5) and the copying of 40 KB dominate: between one and two thousand
+ * listings per CPU-second. Latency is measured at a steady pace, not at saturation.
+ *
+ *   --quick   under a minute
+ */
+import { Agent, request } from 'node:http'
+import { type BenchRow, cpuSeconds, median, report } from './measure.ts'
+import { LineProgram, stop } from './programs.ts'
+
+const TABLES = 10_000
+const isQuick = process.argv.includes('--quick')
+const ROUNDS = isQuick ? 3 : 5
+const ROUND_MS = isQuick ? 3000 : 8000
+const CONNECTIONS = 8
+const PACE_PER_SECOND = 200
+
+const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+
+/** What people and programs ask for; each number gives another filter, few are asked twice. */
+function listing(number: number): string {
+  switch (number % 5) {
+    case 0:
+      return '/api/v1/tables'
+    case 1:
+      return `/api/v1/tables?cluster=cluster-${number % 40}&sort=-changed`
+    case 2:
+      return `/api/v1/tables?q=${(number % 9973).toString().padStart(4, '0')}`
+    case 3:
+      return `/api/v1/tables?limit=50&sort=cluster&q=app${number % 7}`
+    default:
+      return `/api/v1/tables?group=group-${number % 25}&fields=name,cluster,state`
+  }
+}
+
+function get(address: string, path: string): Promise<number> {
+  const [host, port] = address.split(':')
+  return new Promise((resolve, reject) => {
+    const startedMs = performance.now()
+    const asked = request({ host, port, path, agent }, (response) => {
+      response.on('data', () => undefined)
+      response.on('end', () => {
+        if (response.statusCode === 200) resolve(performance.now() - startedMs)
+        else reject(new Error(`${path}: status ${response.statusCode}`))
+      })
+    })
+    asked.on('error', reject).end()
+  })
+}
+
+async function atFullSpeed(
+  address: string,
+  pid: number,
+  paths: (n: number) => string,
+): Promise<number> {
+  let number = 0
+  const untilMs = performance.now() + ROUND_MS
+  const cpuBefore = cpuSeconds([pid])
+  await Promise.all(
+    Array.from({ length: CONNECTIONS }, async () => {
+      while (performance.now() < untilMs) await get(address, paths(number++))
+    }),
+  )
+  return number / (cpuSeconds([pid]) - cpuBefore)
+}
+
+/** Starts at the planned moments, whether the last answer is there or not. */
+async function atAPace(address: string): Promise<readonly number[]> {
+  const times: Promise<number>[] = []
+  const startedMs = performance.now()
+  for (let number = 0; number < (PACE_PER_SECOND * ROUND_MS) / 1000; number++) {
+    const dueMs = startedMs + (number * 1000) / PACE_PER_SECOND
+    const waitMs = dueMs - performance.now()
+    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
+    times.push(get(address, listing(number)))
+  }
+  return Promise.all(times)
+}
+
+const target = new LineProgram(['admin-target', String(TABLES)])
+const address = await target.line()
+const { pid = 0 } = target.child
+await atFullSpeed(address, pid, listing)
+const mixed: number[] = []
+const first: number[] = []
+const times: number[] = []
+for (let round = 0; round < ROUNDS; round++) {
+  mixed.push(await atFullSpeed(address, pid, listing))
+  first.push(await atFullSpeed(address, pid, () => '/api/v1/tables'))
+  times.push(...(await atAPace(address)))
+}
+agent.destroy()
+await stop(target.child)
+const sorted = times.toSorted((a, b) => a - b)
+const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN
+const unit = 'listings per CPU-second'
+const rows: BenchRow[] = [
+  {
+    name: `mixed listings, ${TABLES} tables`,
+    value: median(mixed),
+    unit,
+    goal: 1000,
+    notes: 'pages of 100 and 50; filters by name, cluster, group; three orders',
+  },
+  { name: 'first page of 100', value: median(first), unit, goal: 1000 },
+  {
+    name: `p99 at ${PACE_PER_SECOND} a second`,
+    value: p99,
+    unit: 'ms',
+    goal: 50,
+    lowerIsBetter: true,
+    notes: `p50 ${median(sorted).toFixed(1)} ms`,
+  },
+]
+process.exitCode = report('admin', rows)
