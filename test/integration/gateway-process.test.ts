@@ -79,6 +79,58 @@ void t.test('L-1: two workers serve, and hold no ZooKeeper session of their own'
   await until(() => one.connections.size + two.connections.size === 0)
 })
 
+void t.test('S3: what the gateway says it has applied, every worker serves', async (t) => {
+  const stand = await startStand(t.testdir(), { workers: 2 })
+  const metas = [
+    await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 })),
+    await startFakeMeta(() => ({ error: 'ERR_OK', appId: 2 })),
+  ]
+  t.teardown(async () => {
+    await stand.close()
+    await Promise.all(metas.map((meta) => meta.close()))
+  })
+  const valueOf = (turn: number): Buffer =>
+    Buffer.from(JSON.stringify({ cluster: 'c', 'meta-addrs': [metas[turn % 2]?.address] }))
+  const { editor } = stand
+  const control = `${root}.gateway`
+  await editor.create(`${root}/temp`, valueOf(0))
+  const gateway = stand.start()
+  await until(stand.isReady)
+  const published = async (): Promise<number> => {
+    const [id] = await editor.children(`${control}/gateways`).catch(() => [])
+    if (id === undefined) return -1
+    const { data } = await editor.get(`${control}/gateways/${id}`)
+    return (JSON.parse(data.toString()) as { appliedEpoch: number }).appliedEpoch
+  }
+  await until(async () => (await published()) >= 0)
+  if ((await editor.exists(`${control}/epoch`)) === undefined)
+    await editor.create(`${control}/epoch`, Buffer.alloc(0))
+  const clients: FrameClient[] = []
+  while (clients.length < 10) {
+    const client = await FrameClient.dial(stand.rpc)
+    clients.push(client)
+    t.equal(appIdOf(await client.query('temp')), 1)
+  }
+  for (let turn = 1; turn <= 20; turn++) {
+    await editor.multi([
+      { type: 'set', path: `${root}/temp`, data: valueOf(turn) },
+      { type: 'set', path: `${control}/epoch`, data: Buffer.alloc(0) },
+    ])
+    const { version } = (await editor.get(`${control}/epoch`)).stat
+    await until(async () => (await published()) === version)
+    const answers = await Promise.all(clients.map((client) => client.query('temp')))
+    const expected = (turn % 2) + 1
+    t.same(
+      answers.map(appIdOf),
+      clients.map(() => expected),
+      `turn ${turn}`,
+    )
+  }
+  for (const client of clients) client.destroy()
+  gateway.child.kill('SIGTERM')
+  t.equal((await gateway.ended).code, 0)
+})
+
 void t.test('L-2: no new connection hangs while workers are killed', async (t) => {
   const stand = await startStand(t.testdir(), { workers: 2 })
   const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
