@@ -15,7 +15,7 @@ import type { ServedTable } from '../table-view.ts'
 import type { Address, Replaced, ServingSide } from './serving-side.ts'
 import { WorkerProcess } from './worker-process.ts'
 
-/** New workers that are not warm and listening by then: the reload is given up. */
+/** A new worker that is not warm and listening by then: the reload is given up. */
 const START_MS_MAX = 30_000
 const STATE_MS = 500
 
@@ -118,9 +118,16 @@ export class WorkerPool implements ServingSide {
    * the old ones drain. Rejects, and leaves everything as it was, when a new one does not get there.
    */
   async reload(config: GatewayConfig): Promise<Replaced> {
-    const next = slotNames(config).map((name) => this.#spawn(name, config))
+    const next: WorkerProcess[] = []
     try {
-      await this.#inTime(Promise.all(next.map(async (worker) => worker.ready)))
+      // One at a time: a start costs a processor for half a second, and the old ones serve meanwhile.
+      for (const name of slotNames(config)) {
+        const worker = this.#spawn(name, config)
+        next.push(worker)
+        await this.#inTime(worker.ready)
+      }
+      if (!next.every((worker) => this.#alive.has(worker)))
+        throw new Error('a new worker died while the others started')
     } catch (error) {
       for (const worker of next) worker.kill()
       throw error
@@ -140,10 +147,10 @@ export class WorkerPool implements ServingSide {
     return { drained: allExited(old) }
   }
 
-  async #inTime(ready: Promise<unknown>): Promise<void> {
+  async #inTime(ready: Promise<void>): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const timer = this.#runtime.timers.after(START_MS_MAX, () =>
-        reject(new Error(`new workers were not ready within ${START_MS_MAX} ms`)),
+        reject(new Error(`a new worker was not ready within ${START_MS_MAX} ms`)),
       )
       ready.then(() => resolve(), reject).finally(() => timer.cancel())
     })

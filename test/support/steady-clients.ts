@@ -15,6 +15,7 @@ export interface SteadyClients {
   readonly failures: readonly string[]
   /** Of the answers since the last call, in milliseconds. */
   readonly percentile: (share: number) => number
+  readonly percentiles: (shares: readonly number[]) => readonly number[]
   /** Stops asking and closes the connections. */
   readonly stop: () => Promise<void>
 }
@@ -88,6 +89,12 @@ export async function startSteadyClients(options: {
     }
   }
 
+  const percentiles = (shares: readonly number[]): readonly number[] => {
+    const sorted = latencies.toSorted((a, b) => a - b)
+    latencies = []
+    return shares.map((share) => sorted[Math.floor(sorted.length * share)] ?? Number.NaN)
+  }
+
   const runs: Promise<void>[] = []
   const DIALING = 50
   for (let index = 0; index < count; index += DIALING)
@@ -101,11 +108,8 @@ export async function startSteadyClients(options: {
     answered: () => state.answered,
     moved: () => state.moved,
     failures,
-    percentile: (share) => {
-      const sorted = latencies.toSorted((a, b) => a - b)
-      latencies = []
-      return sorted[Math.floor(sorted.length * share)] ?? Number.NaN
-    },
+    percentile: (share) => percentiles([share])[0] ?? Number.NaN,
+    percentiles,
     stop: async () => {
       state.isOver = true
       await Promise.all(runs)
