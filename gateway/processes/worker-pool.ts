@@ -58,6 +58,7 @@ export class WorkerPool implements ServingSide {
 
   #tellState(): void {
     this.#feed.tellState()
+    for (const worker of this.#alive) worker.tick()
     this.#runtime.timers.after(STATE_MS, () => {
       if (this.#alive.size > 0 || !this.#isDraining) this.#tellState()
     })

@@ -27,6 +27,9 @@ export interface WorkerEvents {
 
 /** Until a worker has said what it was asked. */
 const ANSWER_TIMEOUT_MS = 1000
+/** Ticks of half a second, in each of which a worker reports. */
+const SILENT_TICKS = 6
+const DEAD_TICKS = 120
 /** Behind the time that a drain takes; then it is killed. */
 const DRAIN_GRACE_MS = 5000
 
@@ -47,6 +50,7 @@ export class WorkerProcess implements Receiver {
   #member: FeedMember | undefined
   #state: 'starting' | 'ready' | 'serving' | 'draining' | 'gone' = 'starting'
   #report: WorkerReport | undefined
+  #silentTicks = 0
   #question = 0
   #givenCount = 0
   /** What it counted when it was last asked, or at its end. */
@@ -91,7 +95,8 @@ export class WorkerProcess implements Receiver {
 
   /** Why it does not serve; undefined when it does. */
   unreadyReason(): string | undefined {
-    return this.#state === 'serving' ? this.#report?.unready : this.#state
+    if (this.#state !== 'serving') return this.#state
+    return this.#isSilent() ? 'silent' : this.#report?.unready
   }
 
   degradedReasons(): readonly string[] {
@@ -99,11 +104,28 @@ export class WorkerProcess implements Receiver {
   }
 
   mayReceive(): boolean {
-    return this.#state === 'serving' && this.#report?.isRefusing === false
+    return this.#state === 'serving' && !this.#isSilent() && this.#report?.isRefusing === false
   }
 
   isRefusing(): boolean {
-    return this.#state === 'serving' && this.#report?.isRefusing === true
+    return this.#state === 'serving' && !this.#isSilent() && this.#report?.isRefusing === true
+  }
+
+  #isSilent(): boolean {
+    return this.#silentTicks >= SILENT_TICKS
+  }
+
+  /**
+   * Called twice a second. A worker that says nothing hangs or is stopped: it gets no connections,
+   * and after a minute another one in its place. Ticks and not times are counted: when the machine or
+   * the whole gateway was stopped, nobody was silent.
+   */
+  tick(): void {
+    if (this.#state === 'draining' || this.#state === 'gone') return
+    this.#silentTicks++
+    if (this.#silentTicks !== DEAD_TICKS) return
+    this.#log.error('worker hangs', { workerPid: this.pid, state: this.#state })
+    this.kill()
   }
 
   connections(): number {
@@ -251,6 +273,7 @@ export class WorkerProcess implements Receiver {
 
   #onReport(report: WorkerReport): void {
     this.#report = report
+    this.#silentTicks = 0
     if (this.#state === 'starting' && report.unready === undefined) {
       this.#state = 'ready'
       this.#onReady()

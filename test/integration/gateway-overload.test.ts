@@ -69,6 +69,26 @@ void t.test('a slow process sheds cold lookups, then connections, and recovers',
   client.destroy()
 })
 
+void t.test('connections go past a worker that hangs, until it is back', async (t) => {
+  const stand = await startStand(t.testdir(), { workers: 2 })
+  const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
+  t.teardown(async () => {
+    await stand.close()
+    await meta.close()
+  })
+  await stand.map('temp', [meta.address])
+  const gateway = stand.start()
+  await until(stand.isReady)
+  const [victim = 0] = childrenOf(gateway.child.pid ?? 0)
+  process.kill(victim, 'SIGSTOP')
+  await until(async () => /worker \d: silent/.test((await stand.page('/readyz')).text))
+  for (let count = 0; count < 20; count++) t.equal(await askAppId(stand.rpc), 1)
+  process.kill(victim, 'SIGCONT')
+  await until(stand.isReady)
+  t.equal(await askAppId(stand.rpc), 1)
+  t.equal(await stand.metric('gateway_worker_restarts_total'), 0)
+})
+
 void t.test('connections go past a slow worker', async (t) => {
   const stand = await startStand(t.testdir(), { workers: 2, overload })
   const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
