@@ -326,17 +326,22 @@ void t.test('names that no table has', async (t) => {
 void t.test('10 000 names that no table has', async (t) => {
   for (const address of [box.gateway, table.metaLeader]) {
     const connection = new FrameConnection(address)
-    for (let index = 0; index < 10_000; index++)
-      connection.send(requestOf(query, queryOf(`unknown-${index}`), { seqid: index }))
-    const answered = new Set<number>()
-    const errors = new Map<string, number>()
-    while (answered.size < 10_000) {
-      const reply = await replyOf(connection)
-      answered.add(reply.seqid)
-      const { err } = decodeResult(QueryCfgResponse, reply.result)
-      errors.set(err, (errors.get(err) ?? 0) + 1)
+    let asked = Array.from({ length: 10_000 }, (_, index) => index)
+    // On a busy machine a gateway sheds cold lookups, with the answer that means "come again" (L-7).
+    for (let round = 0; round < 20 && asked.length > 0; round++) {
+      for (const index of asked)
+        connection.send(requestOf(query, queryOf(`unknown-${index}`), { seqid: index }))
+      const errors = new Map<number, string>()
+      while (errors.size < asked.length) {
+        const reply = await replyOf(connection)
+        errors.set(reply.seqid, decodeResult(QueryCfgResponse, reply.result).err)
+      }
+      const told = new Set(errors.values())
+      told.delete('ERR_SERVICE_NOT_ACTIVE')
+      t.strictSame([...told], ['ERR_OBJECT_NOT_FOUND'], address)
+      asked = asked.filter((index) => errors.get(index) !== 'ERR_OBJECT_NOT_FOUND')
     }
-    t.same([...errors], [['ERR_OBJECT_NOT_FOUND', 10_000]], address)
+    t.equal(asked.length, 0, 'every name was positively told in the end')
     connection.close()
   }
   await stillServing(t)
