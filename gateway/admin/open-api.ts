@@ -39,8 +39,21 @@ export const openApi: FastifyDynamicSwaggerOptions = {
       },
     },
   },
-  transform: ({ schema, url }) => ({
-    schema,
-    url: url.replace(new RegExp(`/:+(${verbs})$`), ':$1'),
-  }),
+}
+
+/** The document with the paths that clients call. */
+export function withClientPaths(document: { readonly paths?: object | undefined }): object {
+  const paths = Object.entries(document.paths ?? {})
+  return {
+    ...document,
+    paths: Object.fromEntries(paths.map(([path, item]) => [clientPath(path), item as object])),
+  }
+}
+
+/** The plug-in takes a verb for a parameter: `/tables/{name}/{probe}`, `/clusters/{name}/{replace}-meta`. */
+function clientPath(path: string): string {
+  return path.replace(/\/:?\{?([a-z]+)\}?(-[a-z]+)?$/, (whole, first: string, rest = '') => {
+    const verb = `${first}${String(rest)}`
+    return new RegExp(`^(${verbs})$`).test(verb) ? `:${verb}` : whole
+  })
 }

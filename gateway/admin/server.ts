@@ -22,7 +22,7 @@ import { accessRoutes, sessionRoutes } from './access-routes.ts'
 import { auditRoutes } from './audit-routes.ts'
 import { changeRoutes } from './change-routes.ts'
 import { EventStreams, eventRoutes } from './event-routes.ts'
-import { openApi, plainPath } from './open-api.ts'
+import { openApi, plainPath, withClientPaths } from './open-api.ts'
 import { NameParams } from './api/requests.ts'
 import { isPageRoute, isPageThere, sendIndex, servePage } from './page-files.ts'
 import { ApiError, sendProblem } from './problem.ts'
@@ -144,7 +144,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
       return parts.tableView(request.params.name)
     })
   })
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  app.get('/openapi.json', { schema: { hide: true } }, async () => withClientPaths(app.swagger()))
   const { host, port: wanted } = config.http
   try {
     await app.listen({ host, port: wanted })

@@ -338,3 +338,15 @@ void t.test('a bulk edit of what a filter selects', async (t) => {
     done: 1,
   })
 })
+
+void t.test('the OpenAPI document names the paths as clients call them', async (t) => {
+  const { call } = await startAdminWorld(t)
+  const { openapi, paths } = (await call('GET', '//openapi.json')).json as {
+    readonly openapi: string
+    readonly paths: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  }
+  t.match(openapi, /^3\.1/)
+  for (const path of ['/tables:batch', '/tables/{name}:probe', '/audit:verify', '/session'])
+    t.ok(paths[`/api/v1${path}`], path)
+  t.notOk(Object.keys(paths).some((path) => /\{(export|verify|batch)\}/.test(path)))
+})
