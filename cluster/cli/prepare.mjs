@@ -184,7 +184,8 @@ function prepareEngine() {
 
 // --- Build --------------------------------------------------------------------------------------
 
-const sourceFolders = ['cluster', 'gateway', 'test']
+/** Of the page only what tests import is compiled here; it is built as a whole below. */
+const sourceFolders = ['cluster', 'gateway', 'test', 'admin-ui/src']
 
 /** Path, time and size of every source: an edit, a removal or another compiler changes the text. */
 function sourcesText(files, folders, isSource) {
@@ -212,7 +213,8 @@ function buildMarkText() {
 
 /** The admin page takes values and types from the API's schemas. */
 function pageMarkText() {
-  return sourcesText([], ['admin-ui', 'gateway/admin/api'], () => true)
+  const shared = ['gateway/admin/grants.ts', 'gateway/admin/name-pattern.ts']
+  return sourcesText(shared, ['admin-ui', 'gateway/admin/api'], () => true)
 }
 
 /** Outputs whose source is gone, so that no stale test or module runs. */

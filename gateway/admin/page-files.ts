@@ -1,5 +1,5 @@
 /**
- * The built admin page (`dist/admin-ui`), when it is there: hashed files for ever, everything else
+ * The built admin page (`dist/admin-ui/page`), when it is there: hashed files for ever, everything else
  * checked again, and `index.html` for every address that the page makes up itself. Answers everybody:
  * there is nothing in it but the program, which asks the API.
  */
@@ -8,7 +8,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const folder = fileURLToPath(new URL('../../admin-ui/', import.meta.url))
+const folder = fileURLToPath(new URL('../../admin-ui/page/', import.meta.url))
 const INDEX = 'index.html'
 
 export function isPageThere(): boolean {
@@ -21,6 +21,7 @@ export async function servePage(app: Pick<FastifyInstance, 'register'>): Promise
     wildcard: false,
     index: [INDEX],
     cacheControl: false,
+    preCompressed: true,
     schemaHide: true,
     setHeaders: (reply, path) => {
       const isHashed = path.includes('/assets/')
@@ -35,8 +36,8 @@ export async function servePage(app: Pick<FastifyInstance, 'register'>): Promise
 /** An address of the page: no file, no API. */
 export function isPageRoute({ method, url, headers }: FastifyRequest): boolean {
   if (method !== 'GET' || !(headers.accept ?? '').includes('text/html')) return false
-  const path = url.split('?')[0] ?? ''
-  return !path.startsWith('/api/') && !/\.[a-z0-9]+$/i.test(path.split('/').at(-1) ?? '')
+  // A name in it may well end like a file: /tables/orders.v2 is a page.
+  return !url.startsWith('/api/') && !url.startsWith('/assets/')
 }
 
 export function sendIndex(reply: FastifyReply): FastifyReply {

@@ -38,6 +38,7 @@ function columnsOf(
   return [
     {
       key: 'open',
+      narrow: true,
       header: <span className="only-heard">{t('audit.details')}</span>,
       cell: ({ seq }) => (
         <IconButton
@@ -61,7 +62,15 @@ function columnsOf(
         </span>
       ),
     },
-    { key: 'action', header: t('audit.what'), cell: ({ action, kind }) => `${action} · ${kind}` },
+    {
+      key: 'action',
+      header: t('audit.what'),
+      cell: ({ action, kind }) => (
+        <span className={styles.action}>
+          {action} · {kind}
+        </span>
+      ),
+    },
     { key: 'name', header: t('audit.object'), cell: (entry) => <ObjectLink entry={entry} /> },
     {
       key: 'reason',

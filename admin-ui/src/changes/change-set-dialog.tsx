@@ -14,11 +14,13 @@ export function ChangeSetDialog(props: {
   readonly title: string
   readonly path: string
   readonly body: unknown
+  /** What is changed with the tables, in words. */
+  readonly also?: string | undefined
   /** To the form that the request comes from; otherwise back closes. */
   readonly onBack?: () => void
   readonly onClose: () => void
 }) {
-  const { title, path, body, onClose, onBack = onClose } = props
+  const { title, path, body, also, onClose, onBack = onClose } = props
   const { t } = useText()
   const id = useId()
   // A preview is kept by the gateway: one for each opening of the dialog, never read again.
@@ -40,7 +42,9 @@ export function ChangeSetDialog(props: {
       footer={preview.isError ? <Button onClick={onBack}>{t('edit.back')}</Button> : undefined}
     >
       <Loaded query={preview} lines={8}>
-        {(changes) => <ChangeSetReview changes={changes} onBack={onBack} onClose={onClose} />}
+        {(changes) => (
+          <ChangeSetReview changes={changes} also={also} onBack={onBack} onClose={onClose} />
+        )}
       </Loaded>
     </Dialog>
   )

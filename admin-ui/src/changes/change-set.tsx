@@ -57,10 +57,12 @@ function useProgress(token: string) {
 
 export function ChangeSetReview(props: {
   readonly changes: ChangeSet
+  /** What is changed with them and is no table, in words. */
+  readonly also?: string | undefined
   readonly onBack: () => void
   readonly onClose: () => void
 }) {
-  const { changes, onBack, onClose } = props
+  const { changes, also, onBack, onClose } = props
   const { t, number } = useText()
   const { info } = useSession()
   const queries = useQueryClient()
@@ -119,6 +121,7 @@ export function ChangeSetReview(props: {
           setLeft(next)
         }}
       />
+      {also !== undefined && <p className={styles.hint}>{also}</p>}
       {apply.isError && <Failure error={apply.error} />}
       {apply.isPending ? (
         <div className={styles.progress} aria-live="polite">
@@ -153,7 +156,7 @@ export function ChangeSetReview(props: {
           look={deletions > 0 ? 'danger' : 'primary'}
           busy={apply.isPending}
           reason={
-            included.length === 0
+            included.length === 0 && also === undefined
               ? t('changes.nothing')
               : info.reasonRequired && reason.trim() === ''
                 ? t('edit.reasonNeeded')
@@ -188,7 +191,7 @@ function Items(props: {
     overscan: 8,
   })
   if (items.length === 0) return <Empty title={t('changes.none')} />
-  const opened = shown.find((item) => keyOf(item) === open)
+  const opened = shown.find((item) => keyOf(item) === open) ?? shown[0]
   return (
     <div className={styles.items}>
       <input
@@ -215,7 +218,7 @@ function Items(props: {
                 <div
                   key={`${keyOf(item)} ${index}`}
                   className={styles.item}
-                  data-open={keyOf(item) === open}
+                  data-open={item === opened}
                   style={{ transform: `translateY(${start}px)` }}
                 >
                   {mayBeApplied(item) && (
@@ -229,7 +232,7 @@ function Items(props: {
                   <button
                     type="button"
                     className={styles.name}
-                    aria-expanded={keyOf(item) === open}
+                    aria-expanded={item === opened}
                     onClick={() => setOpen(keyOf(item))}
                   >
                     {item.line !== undefined && (

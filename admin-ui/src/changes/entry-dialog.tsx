@@ -48,6 +48,8 @@ export interface Entry<Draft> {
   readonly touches: readonly string[]
   /** A saved change can be taken back by saving what was before. */
   readonly mayUndo: boolean
+  /** The API has no dry run of it: the review shows the difference alone. */
+  readonly isUnchecked?: boolean
 }
 
 /** What a dry run says, for the review; without it the difference is shown alone. */
@@ -102,7 +104,9 @@ export function EntryDialog<Draft>(props: EntryDialogProps<Draft>) {
   }
   const check = useMutation({
     mutationFn: async () =>
-      (await put({ query: { dry_run: true }, reason: reason || 'preview' })).data,
+      entry.isUnchecked === true
+        ? undefined
+        : (await put({ query: { dry_run: true }, reason: reason || 'preview' })).data,
     onSuccess: (answer) =>
       setReviewed(
         props.review?.(answer) ?? {

@@ -90,6 +90,7 @@ export function RemoveDialog(props: {
             <input
               {...ids}
               className={control}
+              autoFocus
               autoComplete="off"
               spellCheck={false}
               value={typed}

@@ -81,6 +81,7 @@ function columnsOf({ t, number }: Text): Column<Cluster>[] {
     },
     {
       key: 'tables',
+      narrow: true,
       header: t('nav.tables'),
       align: 'end',
       cell: ({ name, tables }) => (

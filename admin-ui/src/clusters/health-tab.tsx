@@ -5,7 +5,7 @@ import type { Cluster, ClusterHealth } from '../../../gateway/admin/api/clusters
 import { useClusterHealth } from '../api/queries.ts'
 import { Ago } from '../design/age.tsx'
 import { Card } from '../design/card.tsx'
-import { Columns, Fact, Facts, Line, Lines, Muted } from '../design/facts.tsx'
+import { Columns, Fact, Facts, Line, Lines, Muted, Stack } from '../design/facts.tsx'
 import { Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { useText } from '../text/text.tsx'
@@ -17,17 +17,19 @@ export function HealthTab({ cluster }: { readonly cluster: Cluster }) {
   const health = useClusterHealth(cluster.name)
   return (
     <Columns>
-      <Registry cluster={cluster} />
+      <Stack>
+        <Registry cluster={cluster} />
+        {health.data !== undefined && <Info info={health.data.info} />}
+      </Stack>
       <Loaded query={health}>
         {(found) => (
-          <>
+          <Stack>
             <Card title={t('form.metas')} aside={<Ago at={found.askedAt} />}>
               <Reasons health={found} />
               <MetaLines metas={found.metas} />
             </Card>
             <Nodes health={found} />
-            <Info info={found.info} />
-          </>
+          </Stack>
         )}
       </Loaded>
     </Columns>

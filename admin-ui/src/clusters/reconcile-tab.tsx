@@ -154,7 +154,11 @@ function Compared(props: { readonly cluster: Cluster; readonly tables: readonly 
             onChange={({ target }) => setFilter(target.value)}
           />
           {act !== undefined && names.length > 0 && (
-            <Button reason={mayNot} onClick={() => setMending(act.mending)}>
+            <Button
+              look={state === 'dangling' ? 'danger' : 'secondary'}
+              reason={mayNot}
+              onClick={() => setMending(act.mending)}
+            >
               {act.label}
             </Button>
           )}
@@ -237,6 +241,7 @@ function columnsOf(
 ): Column<ClusterTable>[] {
   const pick: Column<ClusterTable> = {
     key: 'pick',
+    narrow: true,
     header: <span className="only-heard">{t('reconcile.pick')}</span>,
     cell: ({ name }) => (
       <input
@@ -258,12 +263,14 @@ function columnsOf(
     },
     {
       key: 'id',
+      narrow: true,
       header: t('reconcile.appId'),
       align: 'end',
       cell: ({ appId }) => (appId === undefined ? '–' : String(appId)),
     },
     {
       key: 'partitions',
+      narrow: true,
       header: t('table.partitions'),
       align: 'end',
       cell: ({ partitionCount }) => (partitionCount === undefined ? '–' : number(partitionCount)),

@@ -26,6 +26,11 @@ export function ReplaceMetaDialog(props: {
         title={title}
         path={`${clusterPath(name)}:replace-meta`}
         body={request}
+        also={
+          cluster.registered && cluster.metas.includes(request.from)
+            ? t('clusters.replaceAlso', { name })
+            : undefined
+        }
         onBack={() => setRequest(undefined)}
         onClose={onClose}
       />

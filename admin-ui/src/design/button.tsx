@@ -2,7 +2,7 @@
  * Buttons. One that may not be used stays visible and focusable, and says why (`reason`) in a
  * tooltip and to screen readers, instead of being hidden or silently dead.
  */
-import type { ButtonHTMLAttributes, ReactNode, Ref } from 'react'
+import { type ButtonHTMLAttributes, forwardRef, type ReactNode } from 'react'
 import { Icon, type IconName } from './icon.tsx'
 import { Tooltip } from './tooltip.tsx'
 import styles from './button.module.css'
@@ -18,14 +18,15 @@ export interface ButtonProps extends Omit<
   readonly reason?: string | undefined
   /** Something it started is going on; further clicks do nothing. */
   readonly busy?: boolean
-  readonly ref?: Ref<HTMLButtonElement>
 }
 
-export function Button(props: ButtonProps) {
+/** With a ref, by which menus and tooltips find their place. */
+export const Button = forwardRef<HTMLButtonElement, ButtonProps>(function Button(props, ref) {
   const { look = 'secondary', icon, children, reason, busy = false, onClick, ...rest } = props
   const isOff = reason !== undefined || busy
   const button = (
     <button
+      ref={ref}
       type="button"
       {...rest}
       className={[styles.button, styles[look], children === undefined ? styles.icon : '']
@@ -43,18 +44,18 @@ export function Button(props: ButtonProps) {
     </button>
   )
   return reason === undefined ? button : <Tooltip text={reason}>{button}</Tooltip>
+})
+
+interface IconButtonProps extends Omit<ButtonProps, 'children' | 'icon'> {
+  readonly icon: IconName
+  readonly label: string
 }
 
 /** A button that is only an icon; its name is told to screen readers and in a tooltip. */
-export function IconButton(
-  props: Omit<ButtonProps, 'children' | 'icon'> & {
-    readonly icon: IconName
-    readonly label: string
+export const IconButton = forwardRef<HTMLButtonElement, IconButtonProps>(
+  function IconButton(props, ref) {
+    const { label, look = 'plain', reason, ...rest } = props
+    const button = <Button {...rest} ref={ref} look={look} aria-label={label} reason={reason} />
+    return reason === undefined ? <Tooltip text={label}>{button}</Tooltip> : button
   },
-) {
-  const { label, look = 'plain', reason, ...rest } = props
-  const button = <Button {...rest} look={look} aria-label={label} reason={undefined} />
-  if (reason !== undefined)
-    return <Button {...rest} look={look} aria-label={label} reason={reason} />
-  return <Tooltip text={label}>{button}</Tooltip>
-}
+)

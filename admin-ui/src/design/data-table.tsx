@@ -11,6 +11,8 @@ export interface Column<Row> {
   readonly align?: 'end'
   /** Left out on narrow screens. */
   readonly minor?: boolean
+  /** No wider than what stands in it. */
+  readonly narrow?: boolean
 }
 
 export function DataTable<Row>(props: {
@@ -23,12 +25,16 @@ export function DataTable<Row>(props: {
   readonly below?: (row: Row) => ReactNode
 }) {
   const { label, columns, rows, rowKey, below } = props
-  const classOf = ({ align, minor }: Column<Row>): string =>
-    [align === 'end' ? styles.end : '', minor === true ? styles.minor : '']
+  const classOf = ({ align, minor, narrow }: Column<Row>): string =>
+    [
+      align === 'end' ? styles.end : '',
+      minor === true ? styles.minor : '',
+      narrow === true ? styles.narrow : '',
+    ]
       .filter(Boolean)
       .join(' ')
   return (
-    <div className={styles.scroll} role="region" aria-label={label} tabIndex={0}>
+    <div className={styles.scroll} role="group" aria-label={label} tabIndex={0}>
       <table className={styles.table}>
         <caption className="only-heard">{label}</caption>
         <thead>
@@ -51,7 +57,7 @@ export function DataTable<Row>(props: {
                   </td>
                 ))}
               </tr>
-              {more !== undefined && more !== null && (
+              {more !== undefined && more !== null && more !== false && (
                 <tr>
                   <td className={styles.below} colSpan={columns.length}>
                     {more}

@@ -46,6 +46,11 @@ export function Dialog(props: {
         <Radix.Content
           className={`${styles.dialog} ${wide ? styles.wide : ''}`}
           {...(description === undefined ? { 'aria-describedby': undefined } : {})}
+          // Unless a field took the focus: not to the close button, whose tooltip would open.
+          onOpenAutoFocus={(event) => {
+            event.preventDefault()
+            if (event.currentTarget instanceof HTMLElement) event.currentTarget.focus()
+          }}
           onInteractOutside={(event) => event.preventDefault()}
         >
           <header className={styles.header}>

@@ -18,7 +18,11 @@ export function Diff({ before, after }: { readonly before: string; readonly afte
           <span className={styles.mark}>{marks[kind]}</span>
           <span>
             {pieces.map(({ text, changed }, piece) =>
-              changed && kind !== 'same' ? <mark key={piece}>{text}</mark> : text,
+              changed && kind !== 'same' && pieces.length > 1 ? (
+                <mark key={piece}>{text}</mark>
+              ) : (
+                text
+              ),
             )}
           </span>
         </span>

@@ -38,6 +38,11 @@ export function Columns({ children }: { readonly children: ReactNode }) {
   return <div className={styles.columns}>{children}</div>
 }
 
+/** Cards below each other, as one of several columns. */
+export function Stack({ children }: { readonly children: ReactNode }) {
+  return <div className={styles.stack}>{children}</div>
+}
+
 export function Muted({ children }: { readonly children: ReactNode }) {
   return <p className={styles.muted}>{children}</p>
 }

@@ -72,6 +72,7 @@ function columnsOf({ t, number }: Text): Column<Group>[] {
     },
     {
       key: 'tables',
+      narrow: true,
       header: t('nav.tables'),
       align: 'end',
       cell: ({ name, tables }) => (
@@ -85,6 +86,7 @@ function columnsOf({ t, number }: Text): Column<Group>[] {
     },
     {
       key: 'members',
+      narrow: true,
       header: t('groups.listed'),
       align: 'end',
       minor: true,

@@ -163,7 +163,7 @@ function GatewaysCard({ facts }: { readonly facts: Facts }) {
 }
 
 function ZooKeeperCard({ facts }: { readonly facts: Facts }) {
-  const { t, number } = useText()
+  const { t, duration } = useText()
   const { state, lastAnswerAgeMs } = facts.zookeeper
   const isConnected = state === 'connected'
   return (
@@ -171,7 +171,7 @@ function ZooKeeperCard({ facts }: { readonly facts: Facts }) {
       icon="bolt"
       title="ZooKeeper"
       href="/gateways"
-      value={number(Math.round(lastAnswerAgeMs / 100) / 10)}
+      value={lastAnswerAgeMs < 1000 ? '< 1 s' : duration(lastAnswerAgeMs)}
       unit={t('overview.sinceAnswer')}
     >
       <Point tone={isConnected ? 'ok' : 'bad'}>

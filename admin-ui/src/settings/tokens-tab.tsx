@@ -114,6 +114,7 @@ function columnsOf(
     },
     {
       key: 'actions',
+      narrow: true,
       header: <span className="only-heard">{t('table.more')}</span>,
       align: 'end',
       cell: (token) => (

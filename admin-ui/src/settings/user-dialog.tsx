@@ -51,6 +51,7 @@ const entry: Entry<UserDraft> = {
   versionOf,
   touches: ['users'],
   mayUndo: false,
+  isUnchecked: true,
 }
 
 export function UserDialog(props: {

@@ -76,14 +76,14 @@ export const columns: Readonly<Record<ColumnKey, TableColumn>> = {
   state: {
     key: 'state',
     label: 'tables.state',
-    width: '8rem',
+    width: '7.5rem',
     sort: 'state',
     cell: ({ state }) => <TableStateMark state={state} />,
   },
   changed: {
     key: 'changed',
     label: 'tables.changed',
-    width: 'minmax(9rem, 1fr)',
+    width: 'minmax(13rem, 1fr)',
     sort: 'changed',
     cell: ({ modifiedAt, changedBy }) => (
       <>

@@ -7,11 +7,11 @@
 import { type InfiniteData, useQueryClient } from '@tanstack/react-query'
 import { useCallback, useRef, useState } from 'react'
 import type { ServerEvent } from '../../../gateway/admin/api/events.ts'
-import type { Table, TableList, TableState } from '../../../gateway/admin/api/tables.ts'
+import type { Table, TableList } from '../../../gateway/admin/api/tables.ts'
 import { useEvents } from '../api/events.ts'
 import { useTables } from '../api/queries.ts'
 import type { TableFilters } from './filter-tokens.ts'
-import { stateWords } from './table-state.tsx'
+import { gathered, patched } from './list-events.ts'
 
 const PAGE = 200
 const FLASH_MS = 1600
@@ -23,38 +23,6 @@ export interface TableListState {
   /** Tables that came or went since the list was read. */
   readonly news: number
   readonly showNews: () => void
-}
-
-function isTableState(state: string | undefined): state is TableState {
-  return state !== undefined && Object.hasOwn(stateWords, state)
-}
-
-/** The row after the event, as far as the event tells. */
-export function patched(table: Table, event: ServerEvent): Table {
-  const { etag, state, cluster, actor, source, at } = event
-  return {
-    ...table,
-    modifiedAt: at,
-    ...(etag === undefined ? {} : { etag }),
-    ...(cluster === undefined ? {} : { cluster }),
-    ...(isTableState(state) ? { state } : {}),
-    ...(actor === undefined ? {} : { changedBy: { actor, source: source ?? '', at } }),
-  }
-}
-
-/** The latest change of each table, and how many came or went. */
-export function gathered(events: readonly ServerEvent[]): {
-  readonly changed: ReadonlyMap<string, ServerEvent>
-  readonly news: number
-} {
-  const changed = new Map<string, ServerEvent>()
-  let news = 0
-  for (const event of events) {
-    if (event.topic !== 'tables') continue
-    if (event.type === 'changed') changed.set(event.name, event)
-    else news++
-  }
-  return { changed, news }
 }
 
 export function useTableList(filters: TableFilters, sort: string) {

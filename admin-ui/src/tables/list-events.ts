@@ -1,0 +1,44 @@
+/** What events make of the rows of a list that are loaded. Pure. */
+import type { ServerEvent } from '../../../gateway/admin/api/events.ts'
+import type { Table, TableState } from '../../../gateway/admin/api/tables.ts'
+
+const states: Readonly<Record<TableState, true>> = {
+  ok: true,
+  invalid: true,
+  dangling: true,
+  redirected: true,
+  drifted: true,
+  frozen: true,
+}
+
+function isTableState(state: string | undefined): state is TableState {
+  return state !== undefined && Object.hasOwn(states, state)
+}
+
+/** The row after the event, as far as the event tells. */
+export function patched(table: Table, event: ServerEvent): Table {
+  const { etag, state, cluster, actor, source, at } = event
+  return {
+    ...table,
+    modifiedAt: at,
+    ...(etag === undefined ? {} : { etag }),
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(isTableState(state) ? { state } : {}),
+    ...(actor === undefined ? {} : { changedBy: { actor, source: source ?? '', at } }),
+  }
+}
+
+/** The latest change of each table, and how many came or went. */
+export function gathered(events: readonly ServerEvent[]): {
+  readonly changed: ReadonlyMap<string, ServerEvent>
+  readonly news: number
+} {
+  const changed = new Map<string, ServerEvent>()
+  let news = 0
+  for (const event of events) {
+    if (event.topic !== 'tables') continue
+    if (event.type === 'changed') changed.set(event.name, event)
+    else news++
+  }
+  return { changed, news }
+}
