@@ -23,7 +23,7 @@ const requireAll = flags.has('--require-all')
 /** Folders of `npm test`, in the order of their cost. */
 const suites = quick
   ? ['.', 'unit']
-  : ['.', 'unit', 'contract', 'simulation', 'interop', 'integration']
+  : ['.', 'unit', 'contract', 'simulation', 'interop', 'integration', 'browser']
 
 let passed = 0
 let failed = 0

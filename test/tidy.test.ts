@@ -14,7 +14,7 @@ interface SourceFile {
 
 function sources(folder: string): SourceFile[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.(ts|mjs)$/.test(name))
+    .filter((name) => /\.(tsx?|mjs)$/.test(name))
     .map((name) => join(folder, name))
     .map((path) => {
       const text = readFileSync(path, 'utf8')
@@ -24,7 +24,8 @@ function sources(folder: string): SourceFile[] {
 }
 
 const product = [...sources('cluster'), ...sources('gateway')]
-const everything = [...product, ...sources('test')]
+const page = sources('admin-ui/src')
+const everything = [...product, ...page, ...sources('test')]
 
 /** `cluster/rpc/peer.ts` → `rpc`; `gateway/admin/api.ts` → `gateway`. */
 function partOf(path: string): string {
@@ -128,6 +129,31 @@ void t.test('each third-party driver is imported where its wrapper is', (t) => {
   t.end()
 })
 
+/** Of the gateway the page has what runs in a browser: schemas' types, and judgements without I/O. */
+const mayBeInThePage = /^gateway\/admin\/(api\/[a-z-]+|grants|name-pattern)\.ts$/
+
+void t.test('the page has nothing of the servers, and tests have only its pure files', (t) => {
+  for (const { path, imports } of page)
+    for (const target of imports.filter((name) => name.startsWith('.'))) {
+      const resolved = normalize(join(dirname(path), target))
+      const isOwn = resolved.startsWith('admin-ui/')
+      t.ok(isOwn || mayBeInThePage.test(resolved), `${path} may not import ${resolved}`)
+    }
+  for (const { path, imports } of sources('test'))
+    for (const target of imports.filter((name) => name.includes('admin-ui/')))
+      t.match(target, /\.ts$/, `${path} imports ${target}, which needs a browser`)
+  t.end()
+})
+
+void t.test('styles use the tokens, never a colour of their own', (t) => {
+  for (const name of readdirSync('admin-ui/src', { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.css') || name === 'design/tokens.css') continue
+    const text = readFileSync(join('admin-ui/src', name), 'utf8')
+    t.notMatch(text, /#[0-9a-f]{3,8}\b|\b(rgb|hsl)a?\(/i, `${name} has a raw colour`)
+  }
+  t.end()
+})
+
 void t.test('names say what a file is', (t) => {
   for (const { path } of everything) {
     const name = path.split('/').pop() ?? ''
@@ -142,7 +168,9 @@ void t.test('names say what a file is', (t) => {
 })
 
 void t.test('files hold one idea', (t) => {
-  for (const { path, text } of product) {
+  for (const { path, text } of [...product, ...page]) {
+    // One flat list of the page's words.
+    if (/^admin-ui\/src\/text\/(en|zh)\.ts$/.test(path)) continue
     const lines = text.split('\n').length
     t.ok(lines <= 450, `${path} has ${lines} lines: past 400 ask what the second idea is`)
   }

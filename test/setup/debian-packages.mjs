@@ -10,6 +10,7 @@ const packages = [
   ['zookeeper', '/usr/share/java/zookeeper.jar'],
   ['default-jre-headless', '/usr/bin/java'],
   ['python3-venv', '/usr/share/doc/python3-venv'],
+  ['chromium', '/usr/bin/chromium'],
 ]
 
 /** Returns lines for people: what could not be installed, and why. */

@@ -1,0 +1,115 @@
+/**
+ * Debian's Chromium, driven by playwright-core. Pages collect what the browser complains of, so that
+ * a broken content policy or an exception fails a test; code that runs in the page is text, because
+ * the tests are compiled without the browser's types.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Test } from 'tap'
+
+const program = '/usr/bin/chromium'
+
+/** Why there is none, or `undefined` when it can be started. */
+export function whyNoBrowser(): string | undefined {
+  return existsSync(program) ? undefined : `missing ${program} (Debian package chromium)`
+}
+
+/** Closed when the test ends. */
+export async function launchBrowser(t: Test): Promise<Browser> {
+  const browser = await chromium.launch({
+    executablePath: program,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--disable-dev-shm-usage',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  })
+  t.teardown(() => browser.close())
+  return browser
+}
+
+export interface OpenPage {
+  readonly page: Page
+  readonly context: BrowserContext
+  /** Errors of the console and exceptions, such as what the content policy forbade. */
+  readonly complaints: readonly string[]
+}
+
+export interface PageOptions {
+  readonly theme?: 'light' | 'dark'
+  readonly width?: number
+  readonly height?: number
+  /** For injected tools, such as axe. */
+  readonly bypassPolicy?: boolean
+}
+
+export const pageTimeoutMs = 30_000
+
+export async function openPage(
+  t: Test,
+  browser: Browser,
+  url: string,
+  options: PageOptions = {},
+): Promise<OpenPage> {
+  const { theme = 'light', width = 1440, height = 900, bypassPolicy = false } = options
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: theme,
+    locale: 'en-GB',
+    bypassCSP: bypassPolicy,
+    reducedMotion: 'reduce',
+  })
+  t.teardown(() => context.close())
+  const page = await context.newPage()
+  page.setDefaultTimeout(pageTimeoutMs)
+  const complaints: string[] = []
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(message.text())
+  })
+  page.on('pageerror', (error) => complaints.push(error.message))
+  await page.goto(url)
+  return { page, context, complaints }
+}
+
+const axeSource = readFileSync(
+  createRequire(import.meta.url).resolve('axe-core/axe.min.js'),
+  'utf8',
+)
+
+const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+
+interface AxeResult {
+  readonly violations: readonly {
+    readonly id: string
+    readonly nodes: readonly {
+      readonly target: readonly unknown[]
+      readonly failureSummary?: string
+    }[]
+  }[]
+}
+
+/**
+ * What axe finds wrong, one line each: none is expected. The page must bypass the content policy.
+ * `rules`: those alone.
+ */
+export async function axeViolations(
+  page: Page,
+  rules?: readonly string[],
+): Promise<readonly string[]> {
+  await page.evaluate(axeSource)
+  const result = await page.evaluate<AxeResult>(
+    `axe.run(document, { resultTypes: ['violations'], runOnly: ${JSON.stringify(rules ?? tags)} })`,
+  )
+  return result.violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ target, failureSummary = '' }) => {
+      const why = failureSummary.replaceAll(/\s+/g, ' ').slice(0, 300)
+      return `${id} at ${target.join(' ')}: ${why}`
+    }),
+  )
+}
