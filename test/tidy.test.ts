@@ -130,7 +130,7 @@ void t.test('each third-party driver is imported where its wrapper is', (t) => {
 })
 
 /** Of the gateway the page has what runs in a browser: schemas' types, and judgements without I/O. */
-const mayBeInThePage = /^gateway\/admin\/(api\/[a-z-]+|grants|name-pattern)\.ts$/
+const mayBeInThePage = /^gateway\/admin\/(api\/[a-z-]+|grants)\.ts$/
 
 void t.test('the page has nothing of the servers, and tests have only its pure files', (t) => {
   for (const { path, imports } of page)

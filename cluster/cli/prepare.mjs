@@ -213,7 +213,7 @@ function buildMarkText() {
 
 /** The admin page takes values and types from the API's schemas. */
 function pageMarkText() {
-  const shared = ['gateway/admin/grants.ts', 'gateway/admin/name-pattern.ts']
+  const shared = ['gateway/admin/grants.ts', 'gateway/routing/name-pattern.ts']
   return sourcesText(shared, ['admin-ui', 'gateway/admin/api'], () => true)
 }
 
