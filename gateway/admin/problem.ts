@@ -1,5 +1,6 @@
 /** Failures of the admin API as problem details (gateway.md 14, H-1): every one has a stable code. */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { Writable } from 'node:stream'
 import { CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
 import { type Problem, type ProblemCode, problemCodes } from './api/problem.ts'
 
@@ -106,4 +107,18 @@ export function sendProblem(
     .code(problem.status)
     .type('application/problem+json')
     .send(Buffer.from(JSON.stringify(problem)))
+}
+
+/** To who sent what is no HTTP request at all: before there is a request. */
+export function answerNoRequest(socket: Writable, error: Error & { readonly code?: string }): void {
+  if (!socket.writable || error.code === 'ECONNRESET') return
+  const what = error.code === 'HPE_HEADER_OVERFLOW' ? 'too many bytes of headers' : 'not HTTP'
+  const body = JSON.stringify(problemOf(new ApiError('bad-request', what), ''))
+  const head = [
+    'HTTP/1.1 400 Bad Request',
+    'content-type: application/problem+json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }

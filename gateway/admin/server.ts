@@ -25,7 +25,7 @@ import { EventStreams, eventRoutes } from './event-routes.ts'
 import { openApi, plainPath, withClientPaths } from './open-api.ts'
 import { NameParams } from './api/requests.ts'
 import { isPageRoute, isPageThere, sendIndex, servePage } from './page-files.ts'
-import { ApiError, sendProblem } from './problem.ts'
+import { ApiError, answerNoRequest, sendProblem } from './problem.ts'
 import { clusterRoutes, fleetRoutes, groupRoutes } from './registry-routes.ts'
 import { type Api, answers, callerOf, setIdentity } from './requests.ts'
 import { demand } from './rights.ts'
@@ -76,6 +76,7 @@ function createApp() {
     routerOptions: { maxParamLength: 1024 },
     rewriteUrl: ({ url = '/' }) => plainPath(url),
     forceCloseConnections: true,
+    clientErrorHandler: (error, socket) => answerNoRequest(socket, error),
   })
     .setValidatorCompiler(TypeBoxValidatorCompiler)
     .setSerializerCompiler(() => (value) => JSON.stringify(value))
