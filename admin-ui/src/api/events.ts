@@ -1,7 +1,7 @@
 /**
  * The stream of server-sent events, turned into react-query invalidations. Events are gathered and
- * acted on at most four times a second, whatever their number, so that a storm neither freezes the
- * page nor floods the API. When the stream is down, pages poll (see `usePolling`).
+ * told at most four times a second, queries read again at most once, whatever the number of events,
+ * so that a storm neither freezes the page nor floods the API. When the stream is down, pages poll (see `usePolling`).
  */
 import { useQueryClient, type QueryClient } from '@tanstack/react-query'
 import { useEffect, useSyncExternalStore } from 'react'
@@ -10,6 +10,8 @@ import { pathOf } from './http.ts'
 
 const GATHER_MS = 250
 const POLL_MS = 5000
+/** Between two rounds of reading again. */
+const PAUSE_MS = 1000
 
 export type StreamState = 'connecting' | 'live' | 'down'
 
@@ -111,14 +113,42 @@ export function usePolling(): number | false {
   return useStreamState() === 'live' ? false : POLL_MS
 }
 
-function invalidate(queries: QueryClient, events: readonly ServerEvent[]): void {
-  if (events.some(({ topic, type }) => topic === 'stream' && type === 'reset')) {
-    void queries.invalidateQueries()
-    return
+/**
+ * Reads again what events made stale, one round after the other with a pause between them: under a
+ * storm every round still comes to its end, and what came meanwhile makes one more round.
+ */
+class Rounds {
+  readonly #queries: QueryClient
+  #waiting: ServerEvent[] = []
+  #isRunning = false
+
+  constructor(queries: QueryClient) {
+    this.#queries = queries
   }
+
+  add(events: readonly ServerEvent[]): void {
+    this.#waiting.push(...events)
+    if (!this.#isRunning) void this.#run()
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true
+    while (this.#waiting.length > 0) {
+      const events = this.#waiting
+      this.#waiting = []
+      await invalidate(this.#queries, events)
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    }
+    this.#isRunning = false
+  }
+}
+
+function invalidate(queries: QueryClient, events: readonly ServerEvent[]): Promise<void> {
+  if (events.some(({ topic, type }) => topic === 'stream' && type === 'reset'))
+    return queries.invalidateQueries()
   const words = new Set(events.flatMap(({ topic }) => touched[topic] ?? []))
   const names = new Set(events.filter(({ topic }) => topic === 'tables').map(({ name }) => name))
-  void queries.invalidateQueries({
+  return queries.invalidateQueries({
     predicate: ({ queryKey: [word, name] }) =>
       typeof word === 'string' &&
       words.has(word) &&
@@ -130,7 +160,10 @@ function invalidate(queries: QueryClient, events: readonly ServerEvent[]): void 
 /** Keeps the queries true while the page is open; once, at the top. */
 export function useLiveQueries(): void {
   const queries = useQueryClient()
-  useEffect(() => stream.listen((events) => invalidate(queries, events)), [queries])
+  useEffect(() => {
+    const rounds = new Rounds(queries)
+    return stream.listen((events) => rounds.add(events))
+  }, [queries])
 }
 
 /** Gathered events, for a list that flashes changed rows or an apply that shows progress. */

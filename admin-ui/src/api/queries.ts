@@ -97,6 +97,8 @@ export function useTables(query: Query) {
     getNextPageParam: ({ cursor }) => cursor,
     placeholderData: keepPreviousData,
     refetchInterval: polling,
+    // Comparing thousands of rows with their former selves costs more than showing those in sight.
+    structuralSharing: false,
   })
 }
 

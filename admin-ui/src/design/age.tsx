@@ -6,7 +6,6 @@ import { useSyncExternalStore } from 'react'
 import type { Freshness } from '../../../gateway/admin/api/requests.ts'
 import { useText } from '../text/text.tsx'
 import { Icon } from './icon.tsx'
-import { Tooltip } from './tooltip.tsx'
 import styles from './age.module.css'
 
 const TICK_MS = 5000
@@ -34,9 +33,27 @@ const units = [
   ['minute', 60],
 ] as const
 
+interface Formats {
+  readonly relative: Intl.RelativeTimeFormat
+  readonly exact: Intl.DateTimeFormat
+}
+const formats = new Map<string, Formats>()
+
+/** Made once for each language: making them costs more than all that they do. */
+function formatsOf(language: string): Formats {
+  const known = formats.get(language)
+  if (known !== undefined) return known
+  const made = {
+    relative: new Intl.RelativeTimeFormat(language, { numeric: 'auto' }),
+    exact: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'long' }),
+  }
+  formats.set(language, made)
+  return made
+}
+
 function relative(language: string, atMs: number): string {
   const seconds = Math.round((atMs - Math.max(nowMs, atMs > nowMs ? Date.now() : nowMs)) / 1000)
-  const format = new Intl.RelativeTimeFormat(language, { numeric: 'auto' })
+  const format = formatsOf(language).relative
   for (const [unit, size] of units)
     if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit)
   return Math.abs(seconds) < 10 ? format.format(0, 'second') : format.format(seconds, 'second')
@@ -52,13 +69,11 @@ export function Ago({ at }: { readonly at: string }) {
   const { language } = useText()
   useNow()
   const date = new Date(at)
-  const exact = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'long' })
+  const exact = formatsOf(language).exact.format(date)
   return (
-    <Tooltip text={`${exact.format(date)} · ${date.toISOString()}`}>
-      <time dateTime={at} className={styles.ago} tabIndex={-1}>
-        {relative(language, date.getTime())}
-      </time>
-    </Tooltip>
+    <time dateTime={at} title={`${exact} · ${date.toISOString()}`} className={styles.ago}>
+      {relative(language, date.getTime())}
+    </time>
   )
 }
 

@@ -3,7 +3,6 @@ import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 import type { Table } from '../../../gateway/admin/api/tables.ts'
 import { Ago } from '../design/age.tsx'
-import { Tooltip } from '../design/tooltip.tsx'
 import type { TextKey } from '../text/text.tsx'
 import styles from './table-grid.module.css'
 import { TableStateMark } from './table-state.tsx'
@@ -58,13 +57,7 @@ export const columns: Readonly<Record<ColumnKey, TableColumn>> = {
     label: 'tables.metas',
     width: '5rem',
     cell: ({ metas }) =>
-      metas === undefined ? (
-        '–'
-      ) : (
-        <Tooltip text={metas.join(', ')}>
-          <span>{metas.length}</span>
-        </Tooltip>
-      ),
+      metas === undefined ? '–' : <span title={metas.join(', ')}>{metas.length}</span>,
   },
   group: {
     key: 'group',

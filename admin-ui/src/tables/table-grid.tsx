@@ -3,7 +3,7 @@
  * thousand scroll as lightly as ten. Keys: arrows or j and k move, x selects, Enter opens, e edits.
  */
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { type KeyboardEvent, useEffect, useRef, useState } from 'react'
+import { type KeyboardEvent, memo, useEffect, useMemo, useRef, useState } from 'react'
 import type { Table } from '../../../gateway/admin/api/tables.ts'
 import { Icon } from '../design/icon.tsx'
 import { useText } from '../text/text.tsx'
@@ -51,6 +51,16 @@ export function TableGrid(props: TableGridProps) {
     if (last >= tables.length - AHEAD && tables.length < total) onNearEnd()
   }, [last, tables.length, total, onNearEnd])
   const current = Math.min(active, tables.length - 1)
+  const now = useRef(props)
+  now.current = props
+  const act = useMemo<RowActs>(
+    () => ({
+      onActive: setActive,
+      onToggle: (name, extend) => now.current.onToggle(name, extend),
+      onOpen: (name) => now.current.onOpen(name),
+    }),
+    [],
+  )
   const move = (to: number): void => {
     const index = Math.max(0, Math.min(tables.length - 1, to))
     setActive(index)
@@ -111,45 +121,77 @@ export function TableGrid(props: TableGridProps) {
           const table = tables[index]
           if (table === undefined) return null
           return (
-            <div
+            <Row
               key={table.name}
-              id={`table-row-${index}`}
-              className={styles.row}
-              role="row"
-              aria-rowindex={index + 2}
-              aria-selected={isSelected(selection, table.name)}
-              data-active={index === current}
-              data-flashing={props.flashing.has(table.name)}
-              style={{ ...track, transform: `translateY(${start}px)` }}
-              onClick={() => setActive(index)}
-              onDoubleClick={() => props.onOpen(table.name)}
-            >
-              <span role="gridcell" className={styles.check}>
-                <input
-                  type="checkbox"
-                  tabIndex={-1}
-                  aria-label={t('tables.select', { name: table.name })}
-                  checked={isSelected(selection, table.name)}
-                  onChange={({ nativeEvent }) =>
-                    props.onToggle(
-                      table.name,
-                      nativeEvent instanceof MouseEvent && nativeEvent.shiftKey,
-                    )
-                  }
-                />
-              </span>
-              {columns.map((column) => (
-                <span key={column.key} role="gridcell" className={styles.cell}>
-                  {column.cell(table)}
-                </span>
-              ))}
-            </div>
+              table={table}
+              index={index}
+              start={start}
+              tracks={track.gridTemplateColumns}
+              columns={columns}
+              isSelected={isSelected(selection, table.name)}
+              isActive={index === current}
+              isFlashing={props.flashing.has(table.name)}
+              act={act}
+            />
           )
         })}
       </div>
     </div>
   )
 }
+
+interface RowActs {
+  readonly onActive: (index: number) => void
+  readonly onToggle: (name: string, extend: boolean) => void
+  readonly onOpen: (name: string) => void
+}
+
+/** Drawn again only when something of it differs: scrolling draws none but those that come in sight. */
+const Row = memo(function Row(props: {
+  readonly table: Table
+  readonly index: number
+  readonly start: number
+  readonly tracks: string
+  readonly columns: readonly TableColumn[]
+  readonly isSelected: boolean
+  readonly isActive: boolean
+  readonly isFlashing: boolean
+  readonly act: RowActs
+}) {
+  const { table, index, start, tracks, columns, act } = props
+  const { t } = useText()
+  return (
+    <div
+      id={`table-row-${index}`}
+      className={styles.row}
+      role="row"
+      aria-rowindex={index + 2}
+      aria-selected={props.isSelected}
+      data-active={props.isActive}
+      data-flashing={props.isFlashing}
+      style={{ gridTemplateColumns: tracks, transform: `translateY(${start}px)` }}
+      onClick={() => act.onActive(index)}
+      onDoubleClick={() => act.onOpen(table.name)}
+    >
+      <span role="gridcell" className={styles.check}>
+        <input
+          type="checkbox"
+          tabIndex={-1}
+          aria-label={t('tables.select', { name: table.name })}
+          checked={props.isSelected}
+          onChange={({ nativeEvent }) =>
+            act.onToggle(table.name, nativeEvent instanceof MouseEvent && nativeEvent.shiftKey)
+          }
+        />
+      </span>
+      {columns.map((column) => (
+        <span key={column.key} role="gridcell" className={styles.cell}>
+          {column.cell(table)}
+        </span>
+      ))}
+    </div>
+  )
+})
 
 function Head(props: {
   readonly column: TableColumn

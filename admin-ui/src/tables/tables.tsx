@@ -78,8 +78,15 @@ export function Tables() {
   const pages = list.data?.pages
   const tables = useMemo(() => pages?.flatMap((page) => page.tables) ?? [], [pages])
   const total = pages?.[0]?.total ?? 0
+  const shownKeys = shown.join(',')
+  const shownColumns = useMemo(
+    () => [
+      nameColumn,
+      ...columnKeys.filter((key) => shownKeys.split(',').includes(key)).map((key) => columns[key]),
+    ],
+    [shownKeys],
+  )
   const asOf = pages?.[0]?.asOf
-  const names = tables.map(({ name }) => name)
   const isFiltered = Object.keys(filters).length > 0
   const mayNot = useMayNot('tables.edit')
   const onFilters = useCallback(
@@ -94,6 +101,7 @@ export function Tables() {
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage()
   }, [fetchNextPage, hasNextPage, isFetchingNextPage])
   const onToggle = (name: string, extend: boolean): void => {
+    const names = tables.map((table) => table.name)
     const from = anchor.current
     setSelection(
       extend && from !== undefined
@@ -167,7 +175,7 @@ export function Tables() {
               <TableGrid
                 tables={tables}
                 total={total}
-                columns={[nameColumn, ...shown.map((key) => columns[key])]}
+                columns={shownColumns}
                 sort={sort}
                 selection={selection}
                 flashing={flashing}
