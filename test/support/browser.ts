@@ -16,7 +16,7 @@ export function whyNoBrowser(): string | undefined {
 }
 
 /** Closed when the test ends. */
-export async function launchBrowser(t: Test): Promise<Browser> {
+export async function launchBrowser(t: Test, flags: readonly string[] = []): Promise<Browser> {
   const browser = await chromium.launch({
     executablePath: program,
     args: [
@@ -28,6 +28,7 @@ export async function launchBrowser(t: Test): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...flags,
     ],
   })
   t.teardown(() => browser.close())

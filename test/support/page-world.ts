@@ -12,6 +12,7 @@ import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { startFakeMeta } from './fake-meta.ts'
 import { type GatewayCommand, startGatewayCommand } from './gateway-command.ts'
+import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 export const root = '/metaproxy/tables'
 
@@ -26,6 +27,8 @@ export interface PageWorld {
   readonly write: (table: string, value: object) => Promise<void>
   /** What the API answers; fails the test unless it is a success. */
   readonly call: (method: string, path: string, body?: unknown) => Promise<unknown>
+  /** Of the gateway's way to ZooKeeper. */
+  readonly proxy: TcpProxy
   readonly stopGateway: () => Promise<void>
   /** On the same port as before. */
   readonly startGateway: () => Promise<void>
@@ -51,12 +54,14 @@ export async function startPageWorld(t: Test, options: PageWorldOptions = {}): P
   const alive = setInterval(() => undefined, 1000)
   t.teardown(() => clearInterval(alive))
   const servers = options.zookeeper ?? (await embedded(t))
+  const proxy = await startTcpProxy(() => Number(servers.split(':')[1]))
+  t.teardown(() => proxy.close())
   const other = connectZooKeeper(runtime, { servers, sessionTimeoutMs: 60_000, onExpiry: 'renew' })
   t.teardown(() => other.close())
   const metas = [await fakeMeta(t), await fakeMeta(t)] as const
   const ports = { rpc: await freePort(), http: await freePort() }
   const words = [
-    ...['--zookeeper.servers', servers, '--zookeeper.root', root],
+    ...['--zookeeper.servers', `127.0.0.1:${proxy.port}`, '--zookeeper.root', root],
     ...['--rpc.host', '127.0.0.1', '--rpc.port', String(ports.rpc)],
     ...['--http.host', '127.0.0.1', '--http.port', String(ports.http)],
     ...(options.flags ?? []),
@@ -77,6 +82,7 @@ export async function startPageWorld(t: Test, options: PageWorldOptions = {}): P
     url,
     metas,
     other,
+    proxy,
     write: async (table, value) => {
       const path = `${root}/${table}`
       const data = Buffer.from(JSON.stringify(value))
