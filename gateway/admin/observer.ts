@@ -17,13 +17,17 @@ import type { TableHistories } from './table-history.ts'
 import type { TableChange, TableMirror } from './table-mirror.ts'
 
 interface Seen extends Omit<TableChange, 'isFirst'> {
-  /** Found by looking back: no news. */
+  /** Found by looking back, or told already: no news. */
   readonly isOld?: boolean
+  /** Rises with each change seen; older ones of a table are no news after a newer one. */
+  readonly order?: number
 }
 
 const LOOKUPS_MAX = 16
 /** Beyond, events go out without an author, and the sweep of the holder records what was missed. */
 const QUEUE_MAX = 5000
+/** Events behind this many are published at once. */
+const WAITING_FOR_AUTHORS_MAX = 32
 const MARK_MS = 10_000
 
 export interface ObserverParts {
@@ -43,6 +47,9 @@ export class Observer {
   readonly #lease: Lease
   readonly #queue: Seen[] = []
   #lookups = 0
+  #seen = 0
+  /** Tables of a storm, with the order of their last change that was published at once. */
+  readonly #told = new Map<string, number>()
   #isSwept = false
   #wasOverrun = false
   #markedZxid = 0n
@@ -70,7 +77,14 @@ export class Observer {
       this.#publish(change, undefined)
       return
     }
-    this.#queue.push(change)
+    // Under a storm the news goes first, without an author: a page shall not be as late as the audit.
+    const isTold = this.#queue.length >= WAITING_FOR_AUTHORS_MAX
+    const order = this.#seen++
+    if (isTold) {
+      this.#publish(change, undefined)
+      this.#told.set(change.name, order)
+    }
+    this.#queue.push({ ...change, order, isOld: isTold })
     this.#pump()
   }
 
@@ -84,7 +98,10 @@ export class Observer {
   #pump(): void {
     while (this.#lookups < LOOKUPS_MAX && !this.#closed) {
       const change = this.#queue.shift()
-      if (change === undefined) return
+      if (change === undefined) {
+        if (this.#lookups === 0) this.#told.clear()
+        return
+      }
       this.#lookups++
       void this.#explain(change).finally(() => {
         this.#lookups--
@@ -110,7 +127,8 @@ export class Observer {
     }
     if (after !== undefined && author !== undefined)
       mirror.attribute(name, after.node.stat.modifiedZxid, author)
-    if (change.isOld !== true) this.#publish(change, author)
+    const isNews = (this.#told.get(name) ?? -1) < (change.order ?? 0)
+    if (change.isOld !== true && isNews) this.#publish(change, author)
   }
 
   async #authorOf({ name, before, after }: Seen): Promise<ChangeAuthor | undefined> {
