@@ -5,7 +5,7 @@
 import type { Browser, Page } from 'playwright-core'
 import t from 'tap'
 import type { Table } from '../../gateway/admin/api/tables.ts'
-import { launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
+import { axeViolations, launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
 import { until } from '../support/gateway-world.ts'
 import { type PageWorld, root, startPageWorld } from '../support/page-world.ts'
 
@@ -265,6 +265,23 @@ void t.test('accounts, and a session that ends', { skip: missing ?? false }, asy
     t.pass('the preview judges by pattern')
   })
 
+  await t.test('axe finds nothing where accounts are', async (t) => {
+    const checked = await openPage(t, browser, `${world.url}/settings/users`, {
+      bypassPolicy: true,
+    })
+    await checked.page.getByLabel('User name').fill('admin')
+    t.strictSame(await axeViolations(checked.page), [], 'log-in')
+    await checked.page.getByLabel('Password').fill(password)
+    await button(checked.page, 'Log in').click()
+    await checked.page.getByRole('row', { name: /anna/ }).waitFor()
+    t.strictSame(await axeViolations(checked.page), [], 'users')
+    await button(checked.page, 'New user').click()
+    t.strictSame(await axeViolations(checked.page), [], 'a new user')
+    await checked.page.goto(`${world.url}/settings/tokens`)
+    await button(checked.page, 'New token').click()
+    t.strictSame(await axeViolations(checked.page), [], 'a new token')
+  })
+
   await t.test('a token is shown once', async (t) => {
     await page.getByRole('link', { name: 'Tokens' }).click()
     await button(page, 'New token').click()
@@ -279,7 +296,7 @@ void t.test('accounts, and a session that ends', { skip: missing ?? false }, asy
   })
 
   await t.test('what was typed outlives the session', async (t) => {
-    await page.getByRole('button', { name: 'Your settings' }).click()
+    await page.getByRole('button', { name: /your settings/ }).click()
     await page.getByRole('menuitem', { name: 'Log out' }).click()
     await page.getByLabel('User name').waitFor()
     await logIn('anna')

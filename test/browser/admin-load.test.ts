@@ -1,7 +1,7 @@
 /**
  * The page under load (admin-ui.md 1.7, 6): ten thousand mappings filtered and scrolled, five hundred
- * events a second. Times are the median of several tries, and may be `slowness` times what they are
- * on an idle machine: tests share theirs with others.
+ * events a second. Times are the median of several tries. Tests share their machine with others: as
+ * much as a busy loop of this process takes longer than its own CPU time, the page may take longer too.
  */
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
@@ -13,11 +13,12 @@ import { type PageWorld, root, startPageWorld } from '../support/page-world.ts'
 
 t.setTimeout(240_000)
 const missing = whyNoBrowser()
-const slowness = 5
-const FILTER_MS_MAX = 100 * slowness
-const LONG_TASK_MS_MAX = 50 * slowness
+/** For processors slower than a desk's, before what others take. */
+const SLACK = 3
+const FILTER_MS_MAX = 100 * SLACK
+const LONG_TASK_MS_MAX = 50 * SLACK
 /** Longer without a frame is a frozen page. */
-const FRAME_GAP_MS_MAX = 200 * slowness
+const FRAME_GAP_MS_MAX = 200 * SLACK
 const TABLES = 10_000
 const BATCH = 250
 const EVENTS_PER_SECOND = 500
@@ -87,6 +88,15 @@ async function fill(world: PageWorld): Promise<void> {
   })
 }
 
+/** 1 where nothing else runs. */
+function contention(): number {
+  const begin = performance.now()
+  const cpu = process.cpuUsage()
+  while (performance.now() - begin < 100);
+  const { user, system } = process.cpuUsage(cpu)
+  return Math.max(1, 100_000 / Math.max(1, user + system))
+}
+
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Infinity
 
@@ -109,34 +119,37 @@ void t.test(
 
     await t.test('a filter is there before one could wait for it', async (t) => {
       const times: number[] = []
+      const busy: number[] = []
       for (const [text, expected] of [
         ['table_0012', '10 match'],
         ['table_001', '100 match'],
         ['cluster:alpha', '5,000 match'],
         ['table_09999', '1 match'],
         ['table_0', '10,000 match'],
-      ])
-        times.push(
-          await measure(page, `filter(${JSON.stringify(text)}, ${JSON.stringify(expected)})`),
-        )
-      const found = median(times)
-      t.ok(
-        found < FILTER_MS_MAX,
-        `median ${Math.round(found)} ms of ${times.map(Math.round).join()}`,
-      )
+      ]) {
+        busy.push(contention())
+        const words = `${JSON.stringify(text)}, ${JSON.stringify(expected)}`
+        times.push(await measure(page, `filter(${words})`))
+      }
+      const found = Math.round(median(times))
+      const limit = Math.round(FILTER_MS_MAX * median(busy))
+      t.ok(found < limit, `median ${found} ms of ${times.map(Math.round).join()}, below ${limit}`)
     })
 
     await t.test('scrolling blocks nothing, and few rows are in the document', async (t) => {
       await measure(page, `filter('', '10,000')`)
       const longest: number[] = []
+      const busy: number[] = []
       for (let attempt = 0; attempt < 5; attempt++) {
+        busy.push(contention())
         await page.evaluate('measured.reset()')
         const rows = await measure(page, 'scroll(60)')
         t.ok(rows > 10 && rows < 120, `${rows} rows in the document`)
         longest.push(await measure(page, 'longest'))
       }
       const found = median(longest)
-      t.ok(found < LONG_TASK_MS_MAX, `median ${found} ms of ${longest.join()}`)
+      const limit = Math.round(LONG_TASK_MS_MAX * median(busy))
+      t.ok(found < limit, `median ${found} ms of ${longest.join()}, below ${limit}`)
     })
 
     await t.test(
@@ -161,13 +174,12 @@ void t.test(
         }
         const perSecond = Math.round(writes / ((performance.now() - begin) / 1000))
         await world.write(nameOf(3), { cluster: 'after_the_storm', 'meta-addrs': [world.metas[0]] })
-        await page
-          .getByRole('row', { name: /table_00003/ })
-          .getByText('after_the_storm')
-          .waitFor()
+        const last = page.getByRole('row', { name: /table_00003/ })
+        await last.getByText('after_the_storm').waitFor()
         t.ok(events() > writes / 2, `${events()} events of ${writes} writes, ${perSecond} a second`)
         const gap = await measure(page, 'frameGap')
-        t.ok(gap < FRAME_GAP_MS_MAX, `longest time without a frame: ${Math.round(gap)} ms`)
+        const limit = Math.round(FRAME_GAP_MS_MAX * contention())
+        t.ok(gap < limit, `longest time without a frame: ${Math.round(gap)} ms, below ${limit}`)
         const growth = (await measure(page, 'heap()')) - before
         t.ok(growth < GROWTH_BYTES_MAX, `heap grew by ${Math.round(growth / 1024)} KiB`)
         t.strictSame(complaints, [])

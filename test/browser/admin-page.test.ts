@@ -28,7 +28,9 @@ const screens: readonly (readonly [string, string])[] = [
   ['/groups/pay', 'Membership'],
   ['/gateways', 'Applied epoch'],
   ['/audit', 'Verify the chain'],
+  ['/settings/users', 'No log-in is configured'],
   ['/settings/roles', 'Who may do what'],
+  ['/settings/account', 'Logged in by'],
   ['/settings/about', 'Configuration in force'],
   ['/no/such/page', 'There is nothing at this address.'],
   // Dialogs over a screen.

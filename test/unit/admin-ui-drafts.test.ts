@@ -63,6 +63,11 @@ void t.test('JSON is laid out first, other text is left as it is', (t) => {
     diffLines('{"a":1}', '{ "a": 1 }').every(({ kind }) => kind === 'same'),
     'blanks alone are no difference',
   )
+  t.strictSame(
+    diffLines('{"a":1}', '{"a":1,"b":2}').map(({ kind }) => kind),
+    ['same', 'same', 'new', 'same'],
+    'nor is the comma before a further key',
+  )
   t.end()
 })
 

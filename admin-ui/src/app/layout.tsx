@@ -156,7 +156,11 @@ function PersonalMenu({ onHelp }: { readonly onHelp: () => void }) {
   return (
     <Menu
       trigger={
-        <Button look="plain" icon="user" aria-label={t('personal.label')}>
+        <Button
+          look="plain"
+          icon="user"
+          aria-label={isPerson ? t('personal.labelOf', { name }) : t('personal.label')}
+        >
           {isPerson ? <span className={styles.person}>{name}</span> : undefined}
         </Button>
       }

@@ -263,7 +263,9 @@ function Items(props: {
                   {message}
                 </p>
               ))}
-              <Diff before={opened.before ?? ''} after={opened.after ?? ''} />
+              {(opened.before ?? opened.after) !== undefined && (
+                <Diff before={opened.before ?? ''} after={opened.after ?? ''} />
+              )}
             </>
           )}
         </div>

@@ -75,6 +75,9 @@ export function changedWords(before: string, after: string): readonly [Piece[], 
   ]
 }
 
+/** A key that got another one behind it has a comma more, and is the same all the same. */
+const withoutComma = (line: string): string => line.replace(/,$/, '')
+
 const whole = (text: string, changed: boolean): Piece[] => [{ text, changed }]
 
 export function diffLines(before: string, after: string): readonly DiffLine[] {
@@ -83,7 +86,7 @@ export function diffLines(before: string, after: string): readonly DiffLine[] {
   const lines: DiffLine[] = []
   let [oldAt, freshAt] = [0, 0]
   for (const [oldTo, freshTo] of [
-    ...commonItems(old, fresh),
+    ...commonItems(old.map(withoutComma), fresh.map(withoutComma)),
     [old.length, fresh.length] as const,
   ]) {
     const removed = old.slice(oldAt, oldTo)
@@ -94,7 +97,7 @@ export function diffLines(before: string, after: string): readonly DiffLine[] {
       lines.push({ kind: 'old', pieces: paired ? (sides[index]?.[0] ?? []) : whole(line, true) })
     for (const [index, line] of added.entries())
       lines.push({ kind: 'new', pieces: paired ? (sides[index]?.[1] ?? []) : whole(line, true) })
-    const same = old[oldTo]
+    const same = fresh[freshTo]
     if (same !== undefined) lines.push({ kind: 'same', pieces: whole(same, false) })
     oldAt = oldTo + 1
     freshAt = freshTo + 1

@@ -54,12 +54,18 @@ function useHits(q: string): readonly Hit[] {
         name,
         detail: t('search.group', { count }),
       })),
-    ...(tables.data?.tables ?? []).map(({ name, cluster, metas }) => ({
-      href: `/tables/${encodeURIComponent(name)}`,
-      icon: 'tables' as const,
-      name,
-      detail: [cluster, metas?.join(', ')].filter(Boolean).join(' · '),
-    })),
+    // Those of the text before are shown meanwhile as far as they match: Enter opens what one typed.
+    ...(tables.data?.tables ?? [])
+      .filter(
+        ({ name, cluster = '', metas = [] }) =>
+          !tables.isPlaceholderData || has(name, cluster, ...metas),
+      )
+      .map(({ name, cluster, metas }) => ({
+        href: `/tables/${encodeURIComponent(name)}`,
+        icon: 'tables' as const,
+        name,
+        detail: [cluster, metas?.join(', ')].filter(Boolean).join(' · '),
+      })),
   ]
 }
 

@@ -40,14 +40,33 @@ export function Settings() {
       />
       {tab === 'users' && (
         <Guarded right="users.edit">
-          <UsersTab />
+          <WithLogIn>
+            <UsersTab />
+          </WithLogIn>
         </Guarded>
       )}
       {tab === 'roles' && <RolesTab />}
-      {tab === 'tokens' && <TokensTab />}
+      {tab === 'tokens' && (
+        <WithLogIn>
+          <TokensTab />
+        </WithLogIn>
+      )}
       {tab === 'account' && <AccountTab />}
       {tab === 'about' && <AboutTab />}
     </Page>
+  )
+}
+
+/** Where nobody logs in there are no accounts. */
+function WithLogIn(props: { readonly children: ReactNode }) {
+  const { t } = useText()
+  if (useSession().info.mode === 'authenticated') return props.children
+  return (
+    <Card>
+      <Empty icon="lock" title={t('users.openTitle')}>
+        {t('users.openWords')}
+      </Empty>
+    </Card>
   )
 }
 

@@ -2,7 +2,6 @@
 import { useState } from 'react'
 import type { User } from '../../../gateway/admin/api/access.ts'
 import { userPath, useUsers } from '../api/queries.ts'
-import { useSession } from '../api/session.tsx'
 import { useMayNot } from '../app/may-not.ts'
 import { RemoveDialog } from '../changes/remove-dialog.tsx'
 import { Ago } from '../design/age.tsx'
@@ -22,7 +21,6 @@ type Open =
 export function UsersTab() {
   const text = useText()
   const { t } = text
-  const { info } = useSession()
   const mayNot = useMayNot('users.edit')
   const users = useUsers()
   const [open, setOpen] = useState<Open>()
@@ -35,7 +33,6 @@ export function UsersTab() {
   return (
     <>
       <Card title={t('settings.users')} aside={make} flush>
-        {info.mode === 'open-on-loopback' && <p className={styles.head}>{t('users.openWords')}</p>}
         <Loaded query={users}>
           {({ users: rows }) =>
             rows.length === 0 ? (

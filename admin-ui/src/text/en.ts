@@ -391,6 +391,7 @@ export const en = {
   'partitions.short': 'Copies missing',
   'partitions.title': { one: '{count} partition', other: '{count} partitions' },
   'personal.label': 'Your settings',
+  'personal.labelOf': '{name}: your settings',
   'reconcile.adopt': { one: 'Adopt {count} table', other: 'Adopt {count} tables' },
   'reconcile.appId': 'App id',
   'reconcile.dangling': 'Dangling',
@@ -588,8 +589,9 @@ export const en = {
   },
   'users.none': 'There is no user yet',
   'users.noneWords': 'Make the first one with the role admin; further roles say who may edit what.',
+  'users.openTitle': 'No log-in is configured',
   'users.openWords':
-    'No log-in is configured: everybody on this machine may do everything. Users made here count as soon as it is.',
+    'Everybody on this machine may do everything. With auth.enabled in the configuration of the gateways there are users and tokens.',
   'users.passwordHint': {
     one: 'At least {count} character.',
     other: 'At least {count} characters.',

@@ -366,6 +366,7 @@ export const zh: Texts = {
   'partitions.short': '副本不足',
   'partitions.title': { one: '{count} 个分区', other: '{count} 个分区' },
   'personal.label': '个人设置',
+  'personal.labelOf': '{name}：个人设置',
   'reconcile.adopt': { one: '纳管 {count} 张表', other: '纳管 {count} 张表' },
   'reconcile.appId': '表 ID',
   'reconcile.dangling': '悬空',
@@ -549,7 +550,9 @@ export const zh: Texts = {
   },
   'users.none': '尚无用户',
   'users.noneWords': '先创建一个 admin 角色的用户；其他角色决定谁可以编辑什么。',
-  'users.openWords': '未配置登录：本机上的任何人都可以做任何操作。此处创建的用户在配置登录后生效。',
+  'users.openTitle': '未配置登录',
+  'users.openWords':
+    '本机上的任何人都可以做任何操作。在网关配置中启用 auth.enabled 后即可使用用户和令牌。',
   'users.passwordHint': { one: '至少 {count} 个字符。', other: '至少 {count} 个字符。' },
   'users.passwordShort': {
     one: '密码至少需要 {count} 个字符。',
