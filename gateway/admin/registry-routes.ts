@@ -1,9 +1,10 @@
 /** Routes of clusters, groups, gateways and the overview (`api/clusters.ts`, `groups.ts`, `gateways.ts`). */
-import { Type } from 'typebox'
+import { type Static, type TSchema, Type } from 'typebox'
 import { Cluster, ClusterEdit, ClusterHealth, ClusterList, ClusterTables } from './api/clusters.ts'
 import { GatewayList, Overview } from './api/gateways.ts'
 import { Group, GroupEdit, GroupList } from './api/groups.ts'
 import { ChangeHeaders, DryRunQuery, NameParams } from './api/requests.ts'
+import type { Author } from './journal.ts'
 import { ApiError } from './problem.ts'
 import { reconcile } from './reconcile.ts'
 import {
@@ -18,88 +19,26 @@ import {
   sameAgain,
   send,
 } from './requests.ts'
+import type { Caller } from './rights.ts'
 import type { Services } from './services.ts'
+import type { Precondition } from './table-edits.ts'
 
 export function clusterRoutes(api: Api, services: Services): void {
-  const { clusters, requests, probes, reasonRequired } = services
+  const { clusters, probes } = services
   const metasOf = (name: string): readonly string[] => {
     const { metas } = clusters.get(name)
     if (metas.length === 0) throw new ApiError('not-found', `no metas are known of cluster ${name}`)
     return metas
   }
 
-  api.get(
-    '/clusters',
-    { schema: { tags: ['clusters'], response: answers({ 200: ClusterList }) } },
-    async () => clusters.list(),
-  )
-
-  api.get(
-    '/clusters/:name',
-    { schema: { tags: ['clusters'], params: NameParams, response: answers({ 200: Cluster }) } },
-    async (request, reply) => {
-      const cluster = clusters.get(request.params.name)
-      if (cluster.etag !== undefined) void reply.header('etag', cluster.etag)
-      return reply.send(cluster)
-    },
-  )
-
-  api.put(
-    '/clusters/:name',
-    {
-      schema: {
-        tags: ['clusters'],
-        summary: 'Register a cluster, or change its entry',
-        params: NameParams,
-        querystring: DryRunQuery,
-        headers: ChangeHeaders,
-        body: ClusterEdit,
-        response: answers({ 200: Cluster }),
-      },
-    },
-    async (request, reply) => {
-      const isDryRun = request.query.dry_run === true
-      const act = async (): Promise<Answer> => {
-        const cluster = await clusters.put(
-          callerOf(request),
-          authorOf(request, reasonRequired && !isDryRun),
-          request.params.name,
-          request.body,
-          preconditionOf(request),
-          isDryRun,
-        )
-        return { status: 200, headers: etag(cluster.etag), body: cluster }
-      }
-      return send(reply, isDryRun ? await act() : await once(requests, request, sameAgain, act))
-    },
-  )
-
-  api.delete(
-    '/clusters/:name',
-    {
-      schema: {
-        tags: ['clusters'],
-        params: NameParams,
-        querystring: DryRunQuery,
-        headers: ChangeHeaders,
-        response: answers({ 204: NoContent }),
-      },
-    },
-    async (request, reply) => {
-      const isDryRun = request.query.dry_run === true
-      const act = async (): Promise<Answer> => {
-        await clusters.remove(
-          callerOf(request),
-          authorOf(request, reasonRequired && !isDryRun),
-          request.params.name,
-          preconditionOf(request),
-          isDryRun,
-        )
-        return { status: 204 }
-      }
-      return send(reply, isDryRun ? await act() : await once(requests, request, sameAgain, act))
-    },
-  )
+  entryRoutes(api, services, {
+    path: '/clusters',
+    summary: 'Register a cluster, or change its entry',
+    list: ClusterList,
+    entry: Cluster,
+    edit: ClusterEdit,
+    entries: clusters,
+  })
 
   api.get(
     '/clusters/:name/health',
@@ -143,74 +82,113 @@ export function clusterRoutes(api: Api, services: Services): void {
 }
 
 export function groupRoutes(api: Api, services: Services): void {
-  const { groups, requests, reasonRequired } = services
+  entryRoutes(api, services, {
+    path: '/groups',
+    summary: 'Make a group, or change it',
+    list: GroupList,
+    entry: Group,
+    edit: GroupEdit,
+    entries: services.groups,
+  })
+}
+
+/** Named entries of the control tree: what `clusters.ts` and `groups.ts` have in common. */
+interface Entries<Entry, Edit, List> {
+  list(): List
+  get(name: string): Entry
+  put(
+    caller: Caller,
+    author: Author,
+    name: string,
+    edit: Edit,
+    precondition: Precondition,
+    isDryRun: boolean,
+  ): Promise<Entry>
+  remove(
+    caller: Caller,
+    author: Author,
+    name: string,
+    precondition: Precondition,
+    isDryRun: boolean,
+  ): Promise<void>
+}
+
+/** List, read, write under a version, and remove. */
+function entryRoutes<List extends TSchema, Edit extends TSchema>(
+  api: Api,
+  services: Services,
+  resource: {
+    readonly path: '/clusters' | '/groups'
+    readonly summary: string
+    readonly list: List
+    readonly entry: TSchema
+    readonly edit: Edit
+    readonly entries: Entries<{ readonly etag?: string }, Static<Edit>, Static<List>>
+  },
+): void {
+  const { path, summary, entries } = resource
+  const { requests, reasonRequired } = services
+  const tags = [path.slice(1)]
+  const change = { params: NameParams, querystring: DryRunQuery, headers: ChangeHeaders }
+  const found = (entry: { readonly etag?: string }): Answer => ({
+    status: 200,
+    headers: entry.etag === undefined ? {} : { etag: entry.etag },
+    body: entry,
+  })
 
   api.get(
-    '/groups',
-    { schema: { tags: ['groups'], response: answers({ 200: GroupList }) } },
-    async () => groups.list(),
+    path,
+    { schema: { tags, response: answers({ 200: resource.list }) } },
+    async (_request, reply) => send(reply, { status: 200, body: entries.list() }),
   )
 
   api.get(
-    '/groups/:name',
-    { schema: { tags: ['groups'], params: NameParams, response: answers({ 200: Group }) } },
-    async (request, reply) => {
-      const group = groups.get(request.params.name)
-      if (group.etag !== undefined) void reply.header('etag', group.etag)
-      return reply.send(group)
-    },
+    `${path}/:name`,
+    { schema: { tags, params: NameParams, response: answers({ 200: resource.entry }) } },
+    async (request, reply) => send(reply, found(entries.get(request.params.name))),
   )
 
   api.put(
-    '/groups/:name',
+    `${path}/:name`,
     {
       schema: {
-        tags: ['groups'],
-        params: NameParams,
-        querystring: DryRunQuery,
-        headers: ChangeHeaders,
-        body: GroupEdit,
-        response: answers({ 200: Group }),
+        tags,
+        summary,
+        ...change,
+        body: resource.edit,
+        response: answers({ 200: resource.entry }),
       },
     },
     async (request, reply) => {
       const isDryRun = request.query.dry_run === true
-      const act = async (): Promise<Answer> => {
-        const group = await groups.put(
-          callerOf(request),
-          authorOf(request, reasonRequired && !isDryRun),
-          request.params.name,
-          request.body,
-          preconditionOf(request),
-          isDryRun,
+      const author = authorOf(request, reasonRequired && !isDryRun)
+      const { name } = request.params
+      // The schema has judged it.
+      const edit = request.body as Static<Edit>
+      const act = async (): Promise<Answer> =>
+        found(
+          await entries.put(
+            callerOf(request),
+            author,
+            name,
+            edit,
+            preconditionOf(request),
+            isDryRun,
+          ),
         )
-        return { status: 200, headers: etag(group.etag), body: group }
-      }
       return send(reply, isDryRun ? await act() : await once(requests, request, sameAgain, act))
     },
   )
 
   api.delete(
-    '/groups/:name',
-    {
-      schema: {
-        tags: ['groups'],
-        params: NameParams,
-        querystring: DryRunQuery,
-        headers: ChangeHeaders,
-        response: answers({ 204: NoContent }),
-      },
-    },
+    `${path}/:name`,
+    { schema: { tags, ...change, response: answers({ 204: NoContent }) } },
     async (request, reply) => {
       const isDryRun = request.query.dry_run === true
+      const author = authorOf(request, reasonRequired && !isDryRun)
+      const { name } = request.params
       const act = async (): Promise<Answer> => {
-        await groups.remove(
-          callerOf(request),
-          authorOf(request, reasonRequired && !isDryRun),
-          request.params.name,
-          preconditionOf(request),
-          isDryRun,
-        )
+        await entries.remove(callerOf(request), author, name, preconditionOf(request), isDryRun)
         return { status: 204 }
       }
       return send(reply, isDryRun ? await act() : await once(requests, request, sameAgain, act))
@@ -237,8 +215,4 @@ export function fleetRoutes(api: Api, services: Services): void {
     },
     () => services.overview(),
   )
-}
-
-function etag(tag: string | undefined): Readonly<Record<string, string>> {
-  return tag === undefined ? {} : { etag: tag }
 }

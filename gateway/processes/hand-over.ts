@@ -8,7 +8,12 @@
  * The workers never hold a listening socket, so a port is free the moment its primary has died.
  */
 import { type BareConnection, listenBare } from '../../cluster/runtime/node-network.ts'
-import type { Listener, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import {
+  type Listener,
+  type Runtime,
+  RuntimeError,
+  type Timer,
+} from '../../cluster/runtime/runtime.ts'
 import type { Address } from './serving-side.ts'
 
 /** A worker as the ports see it. */
@@ -76,6 +81,7 @@ export class HandOver {
 
   /** Opens the port unless it is open. Rejects with a RuntimeError such as EADDRINUSE. */
   async listen(at: { readonly host: string; readonly port: number }): Promise<Port> {
+    if (this.#isClosed) throw new RuntimeError('EOTHER', 'the gateway is ending')
     const key = `${at.host}:${at.port}`
     let port = this.#ports.get(key)
     if (port === undefined) {

@@ -151,10 +151,18 @@ export class WorkerProcess implements Receiver {
     this.#parts.handOver.pump()
   }
 
-  /** No further connection; it answers what it works on, ends the others over the time, and exits. */
+  /**
+   * No further connection; it answers what it works on, ends the others over the time, and exits. One
+   * that was never opened has no client, and may not even hear yet: it is killed.
+   */
   drain(spreadMs: number): void {
     if (this.#state === 'draining' || this.#state === 'gone') return
+    const hasClients = this.#state === 'serving'
     this.#state = 'draining'
+    if (!hasClients) {
+      this.kill()
+      return
+    }
     this.#send({ type: 'drain', spreadMs })
     const limitMs = spreadMs + this.#config.requestTimeoutMs + DRAIN_GRACE_MS
     const timer = this.#parts.runtime.timers.after(limitMs, () => {

@@ -16,7 +16,7 @@ const most = Math.min(10_000, limit - 500)
 const rounds = [most, most / 2, most / 2, most / 2].map(Math.floor)
 const heldMiBMax = 160
 /** Room for one round and not for all: what would be kept of closed connections ends the process. */
-const heapLimit = { NODE_OPTIONS: '--max-old-space-size=80' }
+const heapLimit = { NODE_OPTIONS: '--max-old-space-size=128' }
 
 /** Loopback addresses have 28 000 ports each; some of them are taken. */
 async function open(port: number, count: number): Promise<readonly Socket[]> {

@@ -122,7 +122,7 @@ void t.test(
       t.equal(body(value).appId, 2)
       times.push(ms)
     }
-    t.ok(best(times) < 300, `${times.map(Math.round).join()} ms`)
+    t.ok(best(times) < 300 * SLOW, `${times.map(Math.round).join()} ms`)
   },
 )
 
@@ -145,7 +145,7 @@ void t.test('a frozen leader: the next answer comes in 0.3 s, the others follow'
     t.ok(hedges >= 1 && hedges <= 20, `M-4: ${hedges} of 100 were hedged, the others followed`)
     await a.kill()
   }
-  t.ok(best(times) < 300, `${times.map(Math.round).join()} ms`)
+  t.ok(best(times) < 300 * SLOW, `${times.map(Math.round).join()} ms`)
 })
 
 void t.test(
@@ -179,9 +179,9 @@ void t.test(
       backTimes.push(await untilServed(client))
       t.ok(back.accepted <= 2, `${back.accepted} connections`)
     }
-    t.ok(best(backTimes) < 1000, `back: ${backTimes.map(Math.round).join()} ms`)
+    t.ok(best(backTimes) < 1000 * SLOW, `back: ${backTimes.map(Math.round).join()} ms`)
     const median = errorTimes.toSorted((a, b) => a - b)[errorTimes.length >> 1] ?? Infinity
-    t.ok(median < 100, `errors at once: ${Math.round(median)} ms`)
+    t.ok(median < 100 * SLOW, `errors at once: ${Math.round(median)} ms`)
     t.equal(world.gateway.server.inFlight, 0)
     await back?.close()
   },
@@ -200,7 +200,7 @@ void t.test('all metas frozen: an error within a second; thawed: served again', 
     t.equal(errorOf(value), 'ERR_SERVICE_NOT_ACTIVE')
     times.push(ms)
   }
-  t.ok(best(times) < 1000, `${times.map(Math.round).join()} ms`)
+  t.ok(best(times) < 1000 * SLOW, `${times.map(Math.round).join()} ms`)
   // Until the breakers open: from then on most errors come at once, and no query is in flight.
   await until(async () => {
     await Promise.all(Array.from({ length: 8 }, async () => (await world.client()).query('temp')))
@@ -212,7 +212,7 @@ void t.test('all metas frozen: an error within a second; thawed: served again', 
   const thawed: number[] = []
   b.thaw()
   thawed.push(await untilServed(client))
-  t.ok(best(thawed) < 1000, `${thawed.map(Math.round).join()} ms`)
+  t.ok(best(thawed) < 1000 * SLOW, `${thawed.map(Math.round).join()} ms`)
   t.equal(body(await client.query('temp')).appId, 2)
 })
 
@@ -242,7 +242,7 @@ void t.test(
       t.equal(errorOf(value), 'ERR_SERVICE_NOT_ACTIVE')
       times.push(ms)
     }
-    t.ok(best(times) < 1000, `${times.map(Math.round).join()} ms`)
+    t.ok(best(times) < 1000 * SLOW, `${times.map(Math.round).join()} ms`)
     t.ok(groupOf(world).connectionCount <= 2)
     meta.thaw()
     const ms = await untilServed(client)

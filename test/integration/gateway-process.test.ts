@@ -220,6 +220,20 @@ void t.test(
   },
 )
 
+void t.test('L-4: SIGTERM while workers are still starting ends them at once', async (t) => {
+  const stand = await startStand(t.testdir(), { workers: 4 })
+  t.teardown(() => stand.close())
+  for (let round = 0; round < 3; round++) {
+    const gateway = stand.start()
+    // The first worker serves; the others are being started.
+    await until(() => gateway.output().includes('gateway listens'))
+    gateway.child.kill('SIGTERM')
+    const { code, output } = await gateway.ended
+    t.equal(code, 0)
+    t.notMatch(output, /did not end in time|left open/)
+  }
+})
+
 void t.test('a wrong configuration and a taken port are one clear line', async (t) => {
   const folder = t.testdir()
   const wrongFile = join(folder, 'wrong.yaml')

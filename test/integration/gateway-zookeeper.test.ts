@@ -55,7 +55,7 @@ claim('a mapping change reaches clients within 50 ms', async (t, world) => {
   const sorted = tookMs.toSorted((a, b) => a - b)
   t.comment(`median ${sorted[20]?.toFixed(1)} ms, most ${sorted.at(-1)?.toFixed(1)} ms`)
   // Ten times the bound: what is tested is a watch and not a poll.
-  t.ok((sorted[20] ?? Infinity) < 100)
+  t.ok((sorted[20] ?? Infinity) < 500)
 })
 
 claim('S1, R-5: bad JSON keeps the route until it is good again', async (t, world) => {
@@ -129,7 +129,7 @@ claim(
     t.same([...calm], [1])
     t.ok(reads.value() - before <= changes + 5, 'one read for each change at most')
     const sorted = slowest.toSorted((a, b) => a - b)
-    t.ok((sorted[Math.floor(sorted.length / 2)] ?? Infinity) < 100)
+    t.ok((sorted[Math.floor(sorted.length / 2)] ?? Infinity) < 500)
     t.equal(client.hasEnded, false)
   },
 )

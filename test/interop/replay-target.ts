@@ -30,6 +30,9 @@ function headerOf(
 }
 
 const probeSeqid = 0x7fff_0000
+/** A reply that comes later than all of them is taken for none. */
+const PROBES = 12
+const PROBE_PAUSE_MS = 100
 
 export class ReplayTarget {
   readonly #view: TableView
@@ -73,17 +76,26 @@ export class ReplayTarget {
   ): Promise<Answer> {
     const asked = isAbuse ? this.#connectionTo(address) : connection
     const argument = encodeArgument(Rpc.GET.argument, encodeKey(Buffer.from('a'), Buffer.alloc(0)))
-    asked.send(encodeRequest(header({}), Rpc.GET.name, probeSeqid, argument))
-    const reply = await asked.next()
-    if (isAbuse) {
-      const { isClosed } = connection
-      connection.close()
-      return { outcome: isClosed ? 'closed' : 'silence', bytes: Buffer.alloc(0) }
+    const probe = encodeRequest(header({}), Rpc.GET.name, probeSeqid, argument)
+    // A read overtakes a write that is still being synced: several of them, with pauses.
+    for (let round = 0; round < PROBES; round++) {
+      asked.send(probe)
+      const reply = await asked.next()
+      if (isAbuse) {
+        const { isClosed } = connection
+        connection.close()
+        return { outcome: isClosed ? 'closed' : 'silence', bytes: Buffer.alloc(0) }
+      }
+      if (typeof reply === 'string') return { outcome: 'closed', bytes: Buffer.alloc(0) }
+      if (reply.seqid !== probeSeqid) {
+        await asked.next()
+        return { outcome: 'reply', bytes: reply.bytes }
+      }
+      await new Promise((resolve) => {
+        setTimeout(resolve, PROBE_PAUSE_MS)
+      })
     }
-    if (typeof reply === 'string') return { outcome: 'closed', bytes: Buffer.alloc(0) }
-    if (reply.seqid === probeSeqid) return { outcome: 'silence', bytes: Buffer.alloc(0) }
-    await asked.next()
-    return { outcome: 'reply', bytes: reply.bytes }
+    return { outcome: 'silence', bytes: Buffer.alloc(0) }
   }
 
   #connectionTo(address: string): FrameConnection {

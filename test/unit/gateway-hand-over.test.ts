@@ -150,3 +150,13 @@ void t.test('a port is opened once for all who ask, and closed when nobody keeps
   const again = await handOver.listen({ host: '127.0.0.1', port: one.port })
   await t.rejects(handOver.listen({ host: '127.0.0.1', port: again.port + 70_000 }))
 })
+
+void t.test('a worker that asks for a port when the gateway ends gets none', async (t) => {
+  const handOver = new HandOver(nodeRuntime({ log: silentLog }), {
+    lost: () => undefined,
+    untaken: () => undefined,
+    overload: () => undefined,
+  })
+  await handOver.close()
+  await t.rejects(handOver.listen({ host: '127.0.0.1', port: 0 }), /the gateway is ending/)
+})
