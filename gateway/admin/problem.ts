@@ -109,13 +109,20 @@ export function sendProblem(
     .send(Buffer.from(JSON.stringify(problem)))
 }
 
+/** By the parser's error code. */
+const notRequests: Readonly<Record<string, readonly [ProblemCode, string]>> = {
+  HPE_HEADER_OVERFLOW: ['headers-too-large', 'too many bytes of headers'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['request-timeout', 'no whole request within its time'],
+}
+
 /** To who sent what is no HTTP request at all: before there is a request. */
 export function answerNoRequest(socket: Writable, error: Error & { readonly code?: string }): void {
   if (!socket.writable || error.code === 'ECONNRESET') return
-  const what = error.code === 'HPE_HEADER_OVERFLOW' ? 'too many bytes of headers' : 'not HTTP'
-  const body = JSON.stringify(problemOf(new ApiError('bad-request', what), ''))
+  const [code, what] = notRequests[error.code ?? ''] ?? (['bad-request', 'not HTTP'] as const)
+  const problem = problemOf(new ApiError(code, what), '')
+  const body = JSON.stringify(problem)
   const head = [
-    'HTTP/1.1 400 Bad Request',
+    `HTTP/1.1 ${problem.status} ${problem.title}`,
     'content-type: application/problem+json',
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',

@@ -25,7 +25,10 @@ export const problemCodes = {
   /** `current` is what is there now, `changedBy` who made it so. */
   'changed-meanwhile': [412, 'Somebody else changed it'],
   exists: [412, 'It exists already'],
+  /** No whole request came in time. */
+  'request-timeout': [408, 'The request did not come in time'],
   'too-large': [413, 'The request is too large'],
+  'headers-too-large': [431, 'The headers are too large'],
   'unsupported-media-type': [415, 'The body is of an unsupported type'],
   'precondition-required': [428, 'If-Match or If-None-Match is missing'],
   'reason-required': [428, 'X-Change-Reason is missing'],
