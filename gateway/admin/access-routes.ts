@@ -17,7 +17,7 @@ import {
   UserList,
   UserParams,
 } from './api/access.ts'
-import { ChangeHeaders, NameParams } from './api/requests.ts'
+import { ChangeHeaders, NameParams, NoQuery } from './api/requests.ts'
 import {
   type Authenticated,
   type Authentication,
@@ -145,6 +145,7 @@ export function accessRoutes(api: Api, parts: AccessParts): void {
     {
       schema: {
         tags: ['access'],
+        querystring: NoQuery,
         body: PasswordChange,
         response: answers({ 204: NoContent }),
       },
@@ -187,6 +188,7 @@ export function accessRoutes(api: Api, parts: AccessParts): void {
       schema: {
         tags: ['access'],
         params: UserParams,
+        querystring: NoQuery,
         headers: ChangeHeaders,
         body: UserEdit,
         response: answers({ 200: User }),
@@ -209,6 +211,7 @@ export function accessRoutes(api: Api, parts: AccessParts): void {
       schema: {
         tags: ['access'],
         params: UserParams,
+        querystring: NoQuery,
         headers: ChangeHeaders,
         response: answers({ 204: NoContent }),
       },
@@ -239,6 +242,7 @@ export function accessRoutes(api: Api, parts: AccessParts): void {
       schema: {
         tags: ['access'],
         summary: 'A token for a program; its secret is shown this once',
+        querystring: NoQuery,
         headers: ChangeHeaders,
         body: TokenRequest,
         response: answers({ 201: NewToken }),
@@ -259,6 +263,7 @@ export function accessRoutes(api: Api, parts: AccessParts): void {
       schema: {
         tags: ['access'],
         params: NameParams,
+        querystring: NoQuery,
         headers: ChangeHeaders,
         response: answers({ 204: NoContent }),
       },

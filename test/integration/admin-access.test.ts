@@ -230,6 +230,11 @@ void t.test('users: made, shut out at once, and never without an administrator',
   t.equal(changed.status, 204)
   t.equal((await asAnna.call('GET', '/me')).status, 200, 'this session stays')
   const now = (await asAdmin.call('GET', '/users/anna')).as(User)
+  const body = { grants: [] }
+  const headers = { 'if-match': now.etag }
+  const dry = await asAdmin.call('PUT', '/users/anna?dry_run=true', { headers, body })
+  t.equal(dry.code, '400 bad-request', 'what knows no dry run refuses one')
+  t.equal((await asAdmin.call('GET', '/users/anna')).as(User).etag, now.etag)
   const off = await asAdmin.call('PUT', '/users/anna', {
     body: { grants, disabled: true },
     headers: { 'if-match': now.etag },

@@ -40,6 +40,9 @@ export const DryRunQuery = Type.Object(
 )
 export type DryRunQuery = Static<typeof DryRunQuery>
 
+/** Of changes that know no dry run: asking for one is refused, not ignored. */
+export const NoQuery = Type.Object({}, { additionalProperties: false })
+
 export const NameParams = Type.Object({ name: Type.String({ minLength: 1, maxLength: 255 }) })
 
 /** `error` forbids the change, `warning` does not. */
