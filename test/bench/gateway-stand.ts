@@ -16,7 +16,8 @@ import {
   startRealZooKeeper,
   whyNoRealZooKeeper,
 } from '../support/real-zookeeper.ts'
-import { LineProgram, freePort, listening, metaproxy, stop } from './programs.ts'
+import { freePort } from '../support/ports.ts'
+import { LineProgram, listening, metaproxy, stop } from './programs.ts'
 import { cpuSeconds } from './measure.ts'
 import type { QueryLoad, QueryLoadResult } from './query-load.ts'
 

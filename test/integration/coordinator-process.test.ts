@@ -4,13 +4,13 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { connectZooKeeper } from '../../cluster/coordinator/zookeeper.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
+import { freePort } from '../support/ports.ts'
 
 const command = fileURLToPath(new URL('../../cluster/cli/main.js', import.meta.url))
 const runtime = nodeRuntime({ log: silentLog })
@@ -34,14 +34,6 @@ function run(t: Test, flags: readonly string[]): { child: ChildProcess; ended: P
     child.on('close', (code, signal) => resolve({ code, signal, complaint }))
   })
   return { child, ended }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 void t.test('clients outlive kill -9, and nothing acknowledged is lost', async (t) => {

@@ -7,12 +7,12 @@ import { startFakeMeta } from '../support/fake-meta.ts'
 import {
   askAppId,
   childrenOf,
-  freePort,
   isAlive,
   runCommand,
   startStand,
 } from '../support/gateway-process.ts'
 import { FrameClient, until } from '../support/gateway-world.ts'
+import { freePort } from '../support/ports.ts'
 import { startSteadyClients } from '../support/steady-clients.ts'
 
 t.setTimeout(300_000)

@@ -4,7 +4,7 @@
  * and handshakes that never end.
  */
 import { copyFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { type Socket, connect, createServer } from 'node:net'
+import { type Socket, connect } from 'node:net'
 import { join } from 'node:path'
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
 import t, { type Test } from 'tap'
@@ -26,6 +26,7 @@ import {
   startWorld,
   until,
 } from '../support/gateway-world.ts'
+import { freePort } from '../support/ports.ts'
 
 t.setTimeout(120_000)
 const needed = { skip: opensslMissing }
@@ -280,15 +281,3 @@ void t.test(
     t.equal(await gateway.stop(), 0)
   },
 )
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const bound = server.address()
-  await new Promise((resolve) => {
-    server.close(resolve)
-  })
-  return typeof bound === 'object' ? (bound?.port ?? 0) : 0
-}

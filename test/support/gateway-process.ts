@@ -4,7 +4,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import { startEmbeddedZooKeeper } from '../../cluster/coordinator/embedded/server.ts'
@@ -14,6 +13,7 @@ import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { FrameClient, root, until } from './gateway-world.ts'
+import { freePort } from './ports.ts'
 
 export const cli = new URL('../../cluster/cli/main.js', import.meta.url).pathname
 
@@ -37,18 +37,6 @@ export function runCommand(words: readonly string[]): RunningCommand {
     child.once('close', (code) => resolve({ code, output }))
   })
   return { child, output: () => output, ended }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => {
-    server.close(resolve)
-  })
-  return port
 }
 
 /** Direct children of a process that have not ended. */

@@ -4,9 +4,9 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { isFree } from './ports.ts'
 
 export interface ServerState {
   readonly name: string
@@ -43,14 +43,6 @@ export const metaproxy = new URL('../../cluster/cli/main.js', import.meta.url).p
 
 /** Offsets that a onebox listens on (product.md). */
 const offsets = [1, 80, 90, 11, 12, 21, 22, 23, 31, 32, 41, 42, 43]
-
-async function isFree(port: number): Promise<boolean> {
-  return new Promise<boolean>((resolve) => {
-    const probe = createServer()
-    probe.once('error', () => resolve(false))
-    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
-  })
-}
 
 /** A base whose ports are free now; below the range that the system gives to outgoing connections. */
 export async function freePortBase(): Promise<number> {

@@ -2,7 +2,6 @@
  * What the admin page is tested against, without clusters: a real gateway process with the built page,
  * the embedded ZooKeeper in this process, and scripted meta servers that say they have every table.
  */
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { startEmbeddedZooKeeper } from '../../cluster/coordinator/embedded/server.ts'
@@ -12,6 +11,7 @@ import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { startFakeMeta } from './fake-meta.ts'
 import { type GatewayCommand, startGatewayCommand } from './gateway-command.ts'
+import { freePort } from './ports.ts'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 export const root = '/metaproxy/tables'
@@ -32,14 +32,6 @@ export interface PageWorld {
   readonly stopGateway: () => Promise<void>
   /** On the same port as before. */
   readonly startGateway: () => Promise<void>
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 export interface PageWorldOptions {
