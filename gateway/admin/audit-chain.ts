@@ -19,6 +19,10 @@ export interface AuditHead {
   readonly inFolder: number
 }
 
+export const NO_HASH = '0'.repeat(64)
+/** Before the first entry. */
+export const noEntries: AuditHead = { seq: 0, hash: NO_HASH, folder: '', inFolder: 0 }
+
 export type AuditFacts = Omit<AuditEntry, 'seq' | 'prev' | 'hash'>
 
 export interface ChainedEntry {

@@ -4,8 +4,8 @@
  */
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { AuditEntry, AuditList, AuditQuery, AuditVerification } from './api/audit.ts'
-import { type AuditHead, parseHead, readEntry, seqName } from './audit-chain.ts'
-import { type ControlTree, NO_HASH, isCode } from './control-tree.ts'
+import { type AuditHead, NO_HASH, noEntries, parseHead, readEntry, seqName } from './audit-chain.ts'
+import { type ControlTree, isCode } from './control-tree.ts'
 import { badField } from './problem.ts'
 
 export type AuditFilter = Omit<AuditQuery, 'limit' | 'cursor'>
@@ -92,7 +92,7 @@ export class AuditLog {
       return parseHead(data.toString('utf8'))
     } catch (error) {
       if (!isCode(error, 'no-node')) throw error
-      return { seq: 0, hash: NO_HASH, folder: '', inFolder: 0 }
+      return noEntries
     }
   }
 

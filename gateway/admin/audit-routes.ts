@@ -27,6 +27,7 @@ const columns = [
   'gateway',
   'prev',
   'hash',
+  'versions',
 ] as const satisfies readonly (keyof AuditEntry)[]
 
 export function auditRoutes(api: Api, audit: AuditLog): void {

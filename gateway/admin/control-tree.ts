@@ -9,8 +9,7 @@
  *     locks/<name>                 ephemeral: who does what only one gateway should do
  */
 import { type Coordinator, CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
-
-export const NO_HASH = '0'.repeat(64)
+import { noEntries } from './audit-chain.ts'
 
 const folders = [
   'clusters',
@@ -46,8 +45,8 @@ export class ControlTree {
     await makePath(this.#coordinator, this.root)
     await Promise.all(folders.map((name) => makePath(this.#coordinator, this.path(name))))
     await createIfAbsent(this.#coordinator, this.path('epoch'), Buffer.alloc(0))
-    const head = JSON.stringify({ seq: 0, hash: NO_HASH, folder: '', inFolder: 0 })
-    await createIfAbsent(this.#coordinator, this.path('audit', 'head'), Buffer.from(head))
+    const head = Buffer.from(JSON.stringify(noEntries))
+    await createIfAbsent(this.#coordinator, this.path('audit', 'head'), head)
     this.#isThere = true
   }
 

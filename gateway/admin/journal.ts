@@ -36,6 +36,8 @@ export interface EntryDraft {
   readonly name: string
   readonly before: string | null
   readonly after: string | null
+  /** Versions that it stands for, when there are several. */
+  readonly versions?: number
 }
 
 export interface Plan {
@@ -180,6 +182,7 @@ export class Journal {
       ...(reason === undefined ? {} : { reason }),
       before: draft.before,
       after: draft.after,
+      ...(draft.versions === undefined ? {} : { versions: draft.versions }),
       requestId,
       gateway: this.#gateway(),
     }

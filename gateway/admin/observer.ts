@@ -1,34 +1,32 @@
 /**
  * Who changed a mapping: for the events of this gateway, and, by the one gateway that holds the lease,
- * for the history of changes that other tools made (H-4). A change is ours when the newest version in
- * the table's history has its zxid, because both were made in one transaction.
+ * for the history of changes that other tools made (H-4, `external-changes.ts`). A change is ours when
+ * the audit has an entry of its transaction (`audit-tail.ts`).
  *
  * While nobody held the lease changes went by: `<control_root>/observed` says up to which zxid all were
  * seen, and the next holder looks at what is newer.
  */
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import { AuditTail } from './audit-tail.ts'
 import type { ChangeAuthor } from './api/problem.ts'
 import { type ControlTree, createIfAbsent, isCode } from './control-tree.ts'
 import type { EventHub } from './event-hub.ts'
-import type { Author, Journal } from './journal.ts'
+import { ExternalChanges, externalAuthor } from './external-changes.ts'
+import type { Journal } from './journal.ts'
 import { Lease } from './lease.ts'
 import type { TableHistories } from './table-history.ts'
 import type { TableChange, TableMirror } from './table-mirror.ts'
 
-interface Seen extends Omit<TableChange, 'isFirst'> {
-  /** Found by looking back, or told already: no news. */
-  readonly isOld?: boolean
-  /** Rises with each change seen; older ones of a table are no news after a newer one. */
-  readonly order?: number
-}
+type Seen = Omit<TableChange, 'isFirst'>
 
-const LOOKUPS_MAX = 16
+/** Explained in one turn. */
+const TOGETHER = 200
 /** Beyond, events go out without an author, and the sweep of the holder records what was missed. */
 const QUEUE_MAX = 5000
-/** Events behind this many are published at once. */
-const WAITING_FOR_AUTHORS_MAX = 32
 const MARK_MS = 10_000
+/** Tables that a sweep hands over before it lets others run. */
+const SWEEP_SLICE = 250
 
 export interface ObserverParts {
   readonly runtime: Runtime
@@ -45,11 +43,10 @@ export interface ObserverParts {
 export class Observer {
   readonly #parts: ObserverParts
   readonly #lease: Lease
+  readonly #tail: AuditTail
+  readonly #external: ExternalChanges
   readonly #queue: Seen[] = []
-  #lookups = 0
-  #seen = 0
-  /** Tables of a storm, with the order of their last change that was published at once. */
-  readonly #told = new Map<string, number>()
+  #isExplaining = false
   #isSwept = false
   #wasOverrun = false
   #markedZxid = 0n
@@ -58,6 +55,15 @@ export class Observer {
 
   constructor(parts: ObserverParts) {
     this.#parts = parts
+    this.#tail = new AuditTail(parts.coordinator, parts.tree)
+    this.#external = new ExternalChanges({
+      log: parts.runtime.log.child({ part: 'audit' }),
+      journal: parts.journal,
+      histories: parts.histories,
+      onFailed: () => {
+        this.#wasOverrun = true
+      },
+    })
     this.#lease = new Lease(parts, {
       name: 'observer',
       holder: parts.gateway(),
@@ -70,6 +76,11 @@ export class Observer {
     return this.#lease.isHeld
   }
 
+  /** Changes that are not in events or in the history yet. */
+  get waiting(): number {
+    return this.#queue.length + this.#external.size
+  }
+
   saw(change: TableChange): void {
     if (change.isFirst || this.#closed) return
     if (this.#queue.length >= QUEUE_MAX) {
@@ -77,15 +88,8 @@ export class Observer {
       this.#publish(change, undefined)
       return
     }
-    // Under a storm the news goes first, without an author: a page shall not be as late as the audit.
-    const isTold = this.#queue.length >= WAITING_FOR_AUTHORS_MAX
-    const order = this.#seen++
-    if (isTold) {
-      this.#publish(change, undefined)
-      this.#told.set(change.name, order)
-    }
-    this.#queue.push({ ...change, order, isOld: isTold })
-    this.#pump()
+    this.#queue.push(change)
+    void this.#explain()
   }
 
   close(): void {
@@ -93,45 +97,48 @@ export class Observer {
     this.#lease.close()
     this.#timer?.cancel()
     this.#queue.length = 0
+    this.#external.clear()
   }
 
-  #pump(): void {
-    while (this.#lookups < LOOKUPS_MAX && !this.#closed) {
-      const change = this.#queue.shift()
-      if (change === undefined) {
-        if (this.#lookups === 0) this.#told.clear()
-        return
-      }
-      this.#lookups++
-      void this.#explain(change).finally(() => {
-        this.#lookups--
-        this.#pump()
-      })
+  /** What was seen while the one before was found out goes together. */
+  async #explain(): Promise<void> {
+    if (this.#isExplaining) return
+    this.#isExplaining = true
+    while (this.#queue.length > 0) {
+      const changes = this.#queue.splice(0, TOGETHER)
+      const authors = await this.#authorsOf(changes)
+      if (this.#closed) return
+      for (const [index, change] of changes.entries()) this.#settle(change, authors?.[index])
     }
+    this.#isExplaining = false
   }
 
-  async #explain(change: Seen): Promise<void> {
-    const { mirror } = this.#parts
-    const { name, after } = change
-    let author: ChangeAuthor | undefined
+  /** In the order of the changes; undefined when they could not be found out. */
+  async #authorsOf(changes: readonly Seen[]): Promise<readonly ChangeAuthor[] | undefined> {
     try {
-      author = await this.#authorOf(change)
-      if (author === undefined) {
-        const at = after?.table.modifiedAt ?? new Date(this.#wallMs()).toISOString()
-        author = { actor: 'unknown', source: 'external', at }
-        if (this.#lease.isHeld) await this.#record(change)
-      }
+      await this.#tail.catchUp()
+      return await Promise.all(changes.map((change) => this.#authorOf(change)))
     } catch (error) {
       this.#wasOverrun = true
-      this.#parts.runtime.log.debug('author of a mapping not found out', { table: name, error })
+      this.#parts.runtime.log.debug('authors of mappings not found out', { error })
+      return undefined
     }
-    if (after !== undefined && author !== undefined)
-      mirror.attribute(name, after.node.stat.modifiedZxid, author)
-    const isNews = (this.#told.get(name) ?? -1) < (change.order ?? 0)
-    if (change.isOld !== true && isNews) this.#publish(change, author)
   }
 
-  async #authorOf({ name, before, after }: Seen): Promise<ChangeAuthor | undefined> {
+  async #authorOf(change: Seen): Promise<ChangeAuthor> {
+    const { name, before, after } = change
+    const zxid = after?.node.stat.modifiedZxid
+    const beforeZxid = before?.node.stat.modifiedZxid ?? 0n
+    const known =
+      zxid === undefined ? this.#tail.deleterOf(name, beforeZxid) : this.#tail.authorOf(name, zxid)
+    if (known !== undefined) return known
+    const mayBeOurs = !this.#tail.isKnown(zxid ?? beforeZxid)
+    const found = mayBeOurs ? await this.#fromHistory(change) : undefined
+    const at = after?.table.modifiedAt ?? new Date(this.#wallMs()).toISOString()
+    return found ?? { actor: externalAuthor.actor, source: externalAuthor.source, at }
+  }
+
+  async #fromHistory({ name, before, after }: Seen): Promise<ChangeAuthor | undefined> {
     const { histories } = this.#parts
     if (after !== undefined) return histories.authorOf(name, after.node.stat.modifiedZxid)
     const latest = await histories.latest(name)
@@ -139,38 +146,29 @@ export class Observer {
     return isOurs ? latest : undefined
   }
 
-  /** A version in the history for a change that another tool made. */
-  async #record({ name, before, after }: Seen): Promise<void> {
-    const { journal, histories } = this.#parts
-    const zxid = after?.node.stat.modifiedZxid
-    const at = after?.table.modifiedAt ?? new Date(this.#wallMs()).toISOString()
-    await journal.commit(externalAuthor, async (seq) => {
-      const latest = await histories.latest(name)
-      const isKnown = zxid === undefined ? latest?.after === null : latest?.zxid === zxid
-      if (isKnown) return { operations: [], entries: [], raisesEpoch: false }
-      const was = before?.node.text ?? latest?.after ?? null
-      const is = after?.node.text ?? null
-      const action = is === null ? 'delete' : was === null ? 'create' : 'change'
-      const operations = await histories.append(name, seq, {
-        at,
-        actor: externalAuthor.actor,
-        source: externalAuthor.source,
-        action,
-        before: was,
-        after: is,
-        ...(zxid === undefined ? {} : { zxid: String(zxid) }),
-      })
-      return {
-        operations,
-        entries: [{ action, kind: 'table', name, before: was, after: is }],
-        raisesEpoch: false,
-      }
-    })
+  #settle(change: Seen, author: ChangeAuthor | undefined): void {
+    const { name, after } = change
+    if (after !== undefined && author !== undefined)
+      this.#parts.mirror.attribute(name, after.node.stat.modifiedZxid, author)
+    this.#publish(change, author)
+    if (author === undefined) return
+    if (author.source === externalAuthor.source) this.#record(change)
+    else this.#external.seal(name)
+  }
+
+  /** The holder of the lease writes; should it lose the lease, the next one looks for what is new. */
+  #record({ name, before, after }: Seen): void {
+    if (!this.#lease.isHeld) {
+      this.#external.clear()
+      return
+    }
+    const isTaken = this.#external.add({ name, before, after, seenAtMs: this.#wallMs() })
+    if (!isTaken) this.#wasOverrun = true
   }
 
   /** What changed while nobody looked. */
   async #sweep(): Promise<void> {
-    const { coordinator, tree, mirror, histories } = this.#parts
+    const { coordinator, tree, mirror } = this.#parts
     this.#isSwept = false
     await mirror.loaded()
     try {
@@ -178,22 +176,28 @@ export class Observer {
       await createIfAbsent(coordinator, path, Buffer.from(String(this.#newestZxid())))
       const observed = BigInt((await coordinator.get(path)).data.toString('utf8'))
       this.#markedZxid = observed
-      for (const name of mirror.names) {
+      for (const [index, name] of [...mirror.names].entries()) {
+        if (index % SWEEP_SLICE === SWEEP_SLICE - 1) await this.#pause()
         const view = mirror.get(name)
-        if (view === undefined || view.node.stat.modifiedZxid <= observed) continue
-        this.#queue.push({ name, before: undefined, after: view, isOld: true })
+        if (view !== undefined && view.node.stat.modifiedZxid > observed)
+          this.#record({ name, before: undefined, after: view })
       }
-      for (const name of await coordinator.children(tree.path('history'))) {
-        if (mirror.get(name) !== undefined) continue
-        const latest = await histories.latest(name)
-        if (latest !== undefined && latest.after !== null)
-          await this.#record({ name, before: undefined, after: undefined })
-      }
+      await this.#sweepDeleted()
       this.#isSwept = true
-      this.#pump()
     } catch (error) {
       this.#wasOverrun = true
       this.#parts.runtime.log.debug('changes by others not looked for', { error })
+    }
+  }
+
+  /** Tables with a history that does not end with a deletion, but without a mapping. */
+  async #sweepDeleted(): Promise<void> {
+    const { coordinator, tree, mirror, histories } = this.#parts
+    for (const name of await coordinator.children(tree.path('history'))) {
+      if (mirror.get(name) !== undefined) continue
+      const latest = await histories.latest(name)
+      if (latest !== undefined && latest.after !== null && mirror.get(name) === undefined)
+        this.#record({ name, before: undefined, after: undefined })
     }
   }
 
@@ -218,7 +222,7 @@ export class Observer {
   /** Everything up to the newest change was looked at. */
   async #mark(): Promise<void> {
     if (!this.#lease.isHeld) return
-    if (this.#queue.length > 0 || this.#lookups > 0) return
+    if (this.waiting > 0 || this.#isExplaining) return
     if (this.#wasOverrun || !this.#isSwept) {
       this.#wasOverrun = false
       await this.#sweep()
@@ -249,15 +253,13 @@ export class Observer {
     })
   }
 
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#parts.runtime.timers.soon(resolve)
+    })
+  }
+
   #wallMs(): number {
     return this.#parts.runtime.clock.wallMs()
   }
-}
-
-const externalAuthor: Author = {
-  actor: 'unknown',
-  source: 'external',
-  from: '',
-  requestId: '',
-  reason: undefined,
 }

@@ -162,8 +162,10 @@ export class TableEdits {
       action,
       before: before?.node.text ?? null,
       after: text,
+      ...(text === null ? {} : { nodeVersion: (before?.node.stat.version ?? -1) + 1 }),
     }
-    const history = await this.#parts.histories.append(name, seq, version)
+    const { histories } = this.#parts
+    const history = histories.append(name, seq, version, await histories.names(name))
     if (before === undefined)
       return text === null ? [] : [{ type: 'create', path, data: Buffer.from(text) }, ...history]
     const seen = before.node.stat.version

@@ -14,14 +14,37 @@ export const VERSIONS_MAX = 50
 /** Removed with one change when there are more. */
 const PRUNED_MAX = 10
 
-/** `zxid`: of the mapping's change when it was not made in the transaction of this node. */
+/** Looked at to find one version: those of other tools may be written late, behind newer ones. */
+const RECENT_MAX = 4
+
 export interface StoredVersion extends Omit<HistoryEntry, 'id'> {
+  /** Of the mapping's change, when it was not made in the transaction of this node. */
   readonly zxid?: string
+  /** ZooKeeper's version of the mapping after the change; absent for deletions and old entries. */
+  readonly nodeVersion?: number
 }
 
 export interface Version extends HistoryEntry {
   /** Of the mapping's change. */
   readonly zxid: bigint
+  readonly nodeVersion?: number
+}
+
+/** The end of a history. */
+export interface RecentVersions {
+  /** All there are, oldest first; undefined: the table has no history yet. */
+  readonly names: readonly string[] | undefined
+  /** Some, newest first. */
+  readonly versions: readonly Version[]
+}
+
+/** In the order of the mapping's changes; `zxid`: only what was before. */
+export function newestBefore(versions: readonly Version[], zxid?: bigint): Version | undefined {
+  let newest: Version | undefined
+  for (const version of versions)
+    if (zxid === undefined || version.zxid < zxid)
+      if (newest === undefined || version.zxid > newest.zxid) newest = version
+  return newest
 }
 
 export class TableHistories {
@@ -35,36 +58,55 @@ export class TableHistories {
 
   /** Newest first. Rejects with a `CoordinatorError`. */
   async list(table: string): Promise<readonly Version[]> {
-    const names = (await this.#names(table)) ?? []
+    const names = (await this.names(table)) ?? []
     const found = await Promise.all(names.toReversed().map((name) => this.#read(table, name)))
     return found.filter((version) => version !== undefined)
+  }
+
+  /** As the API shows it. */
+  async entries(table: string): Promise<HistoryEntry[]> {
+    const versions = await this.list(table)
+    return versions.map(({ zxid: _zxid, nodeVersion: _nodeVersion, ...entry }) => entry)
   }
 
   async get(table: string, id: number): Promise<Version | undefined> {
     return this.#read(table, seqName(id))
   }
 
+  /** The newest versions, at least back to this zxid of the mapping unless too many are newer. */
+  async recent(table: string, zxid?: bigint): Promise<RecentVersions> {
+    const names = await this.names(table)
+    const versions: Version[] = []
+    for (const name of (names ?? []).slice(-RECENT_MAX).toReversed()) {
+      const version = await this.#read(table, name)
+      if (version === undefined) continue
+      versions.push(version)
+      if (zxid === undefined || version.zxid <= zxid) break
+    }
+    return { names, versions }
+  }
+
   async latest(table: string): Promise<Version | undefined> {
-    const name = (await this.#names(table))?.at(-1)
-    return name === undefined ? undefined : this.#read(table, name)
+    return (await this.recent(table)).versions[0]
   }
 
   /** Who made the version with this zxid; undefined when it was none of ours and not observed yet. */
   async authorOf(table: string, modifiedZxid: bigint): Promise<ChangeAuthor | undefined> {
-    const latest = await this.latest(table)
-    if (latest?.zxid !== modifiedZxid) return undefined
-    const { actor, source, at, reason } = latest
+    const { versions } = await this.recent(table, modifiedZxid)
+    const made = versions.find(({ zxid }) => zxid === modifiedZxid)
+    if (made === undefined) return undefined
+    const { actor, source, at, reason } = made
     return { actor, source, at, ...(reason === undefined ? {} : { reason }) }
   }
 
   /** What adds a version, and removes the oldest when there are too many. */
-  async append(
+  append(
     table: string,
     seq: number,
     version: StoredVersion,
-  ): Promise<readonly CoordinatorOperation[]> {
+    names: readonly string[] | undefined,
+  ): readonly CoordinatorOperation[] {
     const path = this.#tree.path('history', table)
-    const names = await this.#names(table)
     const excess = Math.max(0, (names?.length ?? 0) + 1 - VERSIONS_MAX)
     return [
       ...(names === undefined ? [{ type: 'create' as const, path, data: Buffer.alloc(0) }] : []),
@@ -80,7 +122,8 @@ export class TableHistories {
     ]
   }
 
-  async #names(table: string): Promise<readonly string[] | undefined> {
+  /** Of its versions, oldest first; undefined: it has no history yet. */
+  async names(table: string): Promise<readonly string[] | undefined> {
     try {
       return (await this.#coordinator.children(this.#tree.path('history', table))).toSorted()
     } catch (error) {

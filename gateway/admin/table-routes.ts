@@ -162,9 +162,9 @@ export function tableRoutes(api: Api, services: Services): void {
     },
     async (request) => {
       const name = checkedName(request.params.name)
-      const versions = await histories.list(name)
-      if (versions.length === 0) await views.current(name)
-      return { entries: versions.map(({ zxid: _zxid, ...entry }) => entry), kept: VERSIONS_MAX }
+      const entries = await histories.entries(name)
+      if (entries.length === 0) await views.current(name)
+      return { entries, kept: VERSIONS_MAX }
     },
   )
 

@@ -27,6 +27,11 @@ export const AuditEntry = Type.Object(
     /** Text of the object before and after; secrets left out. */
     before: Type.Union([Type.String(), Type.Null()]),
     after: Type.Union([Type.String(), Type.Null()]),
+    versions: Type.Optional(
+      Type.Integer({
+        description: 'Versions of the mapping from before to after, when there were several',
+      }),
+    ),
     requestId: Type.String(),
     gateway: Type.String(),
     /** Hash of the entry before this one, and of this one: sha256, hexadecimal. */

@@ -212,6 +212,12 @@ export const HistoryEntry = Type.Object(
     /** Text of the node before and after, exactly; null where there was none. */
     before: Type.Union([Type.String(), Type.Null()]),
     after: Type.Union([Type.String(), Type.Null()]),
+    versions: Type.Optional(
+      Type.Integer({
+        description:
+          'Versions of the node that it stands for, when other tools wrote faster than each was kept',
+      }),
+    ),
   },
   { title: 'HistoryEntry' },
 )
