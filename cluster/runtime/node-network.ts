@@ -166,12 +166,15 @@ function netSocket(handle: BareConnection, onread?: OnReadOpts): NetSocket {
  */
 function enterLending(onSocket: OnSocket): (connection: BareConnection) => void {
   const shared = Buffer.allocUnsafeSlow(sharedBytes)
+  // Requests tend to be of one length: a view of its own for each would cost more than reading it.
+  let chunk = shared
   return (connection) => {
     let handlers: SocketHandlers | undefined
     const socket = netSocket(connection, {
       buffer: shared,
       callback: (readBytes: number): boolean => {
-        handlers?.onData(shared.subarray(0, readBytes))
+        if (chunk.length !== readBytes) chunk = shared.subarray(0, readBytes)
+        handlers?.onData(chunk)
         return true
       },
     })

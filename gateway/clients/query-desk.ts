@@ -177,7 +177,7 @@ export class QueryDesk implements Flushable {
     }
     const { hit, negative } = this.#metrics.lookups
     if (lookup.kind === 'missing') negative.add(round.count)
-    else hit.add(round.count)
+    else if (round.lookup === undefined) hit.add(round.count)
     this.#onLookup(round, lookup, nowMs)
   }
 
@@ -207,9 +207,19 @@ export class QueryDesk implements Flushable {
     }
     this.#routes.load(round.query.table, round.deadlineMs - nowMs, (lookup) => {
       if (lookup.kind !== 'missing') tokens?.giveBack(source)
+      const { query } = round
       // Known from now on, also in this turn.
-      round.query.turn = -1
-      this.#onLookup(round, lookup, this.#runtime.clock.monotonicMs())
+      query.turn = -1
+      round.lookup = lookup
+      const loadedAtMs = this.#runtime.clock.monotonicMs()
+      // Those who asked while the table was read ask the meta together.
+      const mayJoin = this.#options.coalesces && query.running !== round
+      if (lookup.kind !== 'route' || !mayJoin) this.#onLookup(round, lookup, loadedAtMs)
+      else if (query.gathering === undefined) this.#gather(round, loadedAtMs)
+      else {
+        this.#metrics.coalesced.add()
+        query.gathering.join(round)
+      }
     })
   }
 
@@ -333,7 +343,15 @@ export class QueryDesk implements Flushable {
   }
 
   #onAnswered(round: Round, nowMs: number): void {
-    round.forEach((waiter) => this.#count(round.query, waiter, 'relayed', nowMs))
+    const took = this.#metrics.durationSeconds.relayed
+    const isWatched = this.#watch.isActive
+    this.#inFlight -= round.count
+    round.forEach((waiter) => {
+      waiter.counts.relayed.add()
+      const ms = nowMs - waiter.askedAtMs
+      took.observe(ms / 1000)
+      if (isWatched) this.#watch.seen(round.query.table, waiter, 'relayed', ms)
+    })
     this.#ended(round, nowMs)
   }
 

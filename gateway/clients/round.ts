@@ -67,7 +67,7 @@ export class Round implements Question, Waiter {
   #others: Waiter[] | undefined = undefined
   /** Monotonic; 0 before it. */
   startedAtMs = 0
-  /** The route it was sent by. */
+  /** The route it was sent by, known before it starts when the table was read for it. */
   lookup: Lookup | undefined = undefined
   /** Rounds for some partitions of the table, answered out of this one's answer (C-3). */
   riders: Round[] | undefined = undefined

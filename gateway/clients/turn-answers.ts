@@ -10,11 +10,14 @@ const SLAB_BYTES = 64 << 10
 const LARGE_SLAB_BYTES = 512 << 10
 /** A single answer that lies whole is written from there, unless copying costs less than a view. */
 const NO_SEQID_AT = -1
+const NONE = Buffer.alloc(0)
 
 /** Memory to put answers together in. What a slow socket still writes from is left to it. */
 export class Slabs {
   #small: Buffer | undefined
   #large: Buffer | undefined
+  /** Of the slab that was used last: answers tend to be of one length. */
+  #view: Buffer | undefined
 
   /** Undefined for more than fits. */
   of(bytes: number): Buffer | undefined {
@@ -23,9 +26,17 @@ export class Slabs {
     return undefined
   }
 
+  /** The first bytes of a slab. */
+  viewOf(slab: Buffer, bytes: number): Buffer {
+    const last = this.#view
+    if (last !== undefined && last.length === bytes && last.buffer === slab.buffer) return last
+    return (this.#view = slab.subarray(0, bytes))
+  }
+
   giveAway(slab: Buffer): void {
     if (slab === this.#small) this.#small = undefined
     if (slab === this.#large) this.#large = undefined
+    this.#view = undefined
   }
 }
 
@@ -83,19 +94,20 @@ export class TurnAnswers {
       this.#copyTo(slab)
       // A socket with unsent bytes is slow: it gets memory of the right size to hold on to.
       const isSlow = socket.bufferedBytes() > 0
-      const bytes = slab.subarray(0, this.#bytes)
+      const bytes = slabs.viewOf(slab, this.#bytes)
       if (isSlow) socket.write(Buffer.from(bytes))
       else if (socket.writeNow?.(bytes) === false) slabs.giveAway(slab)
     }
-    // The numbers may stay, memory may not be held.
-    this.#pieces.length = 0
+    // The numbers may stay, memory may not be held; an array cut short would have to grow again.
+    this.#pieces.fill(NONE, 0, this.#count)
     this.#count = 0
     this.#bytes = 0
   }
 
   #copyTo(slab: Buffer): void {
     let at = 0
-    for (const [index, piece] of this.#pieces.entries()) {
+    for (let index = 0; index < this.#count; index++) {
+      const piece = this.#pieces[index] ?? NONE
       const start = this.#starts[index] ?? 0
       const end = this.#ends[index] ?? 0
       const seqidAt = this.#seqidAts[index] ?? NO_SEQID_AT
@@ -108,7 +120,8 @@ export class TurnAnswers {
 
   /** Too much to copy: of a shared frame only what stands up to the sequence id is. */
   #writeEach(socket: Socket): void {
-    for (const [index, piece] of this.#pieces.entries()) {
+    for (let index = 0; index < this.#count; index++) {
+      const piece = this.#pieces[index] ?? NONE
       const start = this.#starts[index] ?? 0
       const end = this.#ends[index] ?? 0
       const seqidAt = this.#seqidAts[index] ?? NO_SEQID_AT

@@ -106,6 +106,16 @@ void t.test('C-1: equal queries that arrive together are one at the meta', async
     t.ok(reply.bytes.equals(withSeqid(frame, seqids[index] ?? 0)), 'and the bytes of the meta')
 })
 
+void t.test('C-1: who asks while the table is read asks the meta together', async (t) => {
+  const { world: running, meta, client } = await world(t, () => ({ error: 'ERR_OK', appId: 4 }))
+  await running.map('cold', [meta.address])
+  const queries = Array.from({ length: 16 }, (_, seqid) => queryFrame('cold', { seqid }))
+  client.send(Buffer.concat(queries))
+  const replies = await client.received(queries.length)
+  t.ok(replies.every((reply) => appIdOf(reply) === 4))
+  t.equal(meta.requests.length, 1)
+})
+
 void t.test('C-1: an answer on its way is for nobody who comes later', async (t) => {
   const holds = [held(), held(), held()]
   let count = 0
