@@ -8,9 +8,9 @@
  *   FILE …         only these compiled test files
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { installTestTools } from './setup/debian-packages.mjs'
 
 const root = new URL('..', import.meta.url).pathname
@@ -20,10 +20,10 @@ const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
 const quick = flags.has('--check')
 const requireAll = flags.has('--require-all')
 
-/** Folders of `npm test`, in the order of their cost. */
-const suites = quick
-  ? ['.', 'unit']
-  : ['.', 'unit', 'contract', 'simulation', 'interop', 'integration', 'browser']
+/** Folders of test files that run beside each other. */
+const suites = quick ? ['.', 'unit'] : ['.', 'unit', 'contract', 'simulation']
+/** Whose files start servers and wait for them: one file at a time has the machine. */
+const exclusiveSuites = quick ? [] : ['interop', 'integration', 'browser']
 
 let passed = 0
 let failed = 0
@@ -40,10 +40,9 @@ function step(name, command, args) {
     process.stdout.write(`${run.stdout ?? ''}${run.stderr ?? ''}${run.error?.message ?? ''}\n`)
 }
 
-function testFiles() {
-  if (named.length > 0) return named
+function testFiles(folders) {
   const files = []
-  for (const suite of suites) {
+  for (const suite of folders) {
     const folder = join('dist/test', suite)
     let names
     try {
@@ -56,6 +55,8 @@ function testFiles() {
   }
   return files
 }
+
+const tapLog = '.tap/last-run.tap'
 
 /** Feeds on TAP of tap's own reporter: one top-level line per file, its details indented before. */
 class TapReader {
@@ -93,15 +94,11 @@ class TapReader {
   }
 }
 
-function runTap(files) {
+function runTap(files, jobs) {
+  if (files.length === 0) return
   return new Promise((resolve) => {
     const reader = new TapReader()
-    const args = [
-      'node_modules/.bin/tap',
-      '--reporter=tap',
-      `--jobs=${availableParallelism()}`,
-      ...files,
-    ]
+    const args = ['node_modules/.bin/tap', '--reporter=tap', `--jobs=${jobs}`, ...files]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     const whole = []
     child.stdout.setEncoding('utf8')
@@ -111,8 +108,7 @@ function runTap(files) {
     })
     child.on('close', (code) => {
       reader.push('\n')
-      mkdirSync('.tap', { recursive: true })
-      writeFileSync('.tap/last-run.tap', whole.join(''))
+      appendFileSync(tapLog, whole.join(''))
       if (code !== 0 && failed === 0) failed++
       if (!reader.sawTotals) {
         process.stdout.write('FAILED the test runner gave no totals\n')
@@ -139,7 +135,10 @@ if (named.length === 0) {
   step('types', 'node_modules/.bin/tsc', ['-p', '.', '--noEmit'])
   step('types of the admin page', 'node_modules/.bin/tsc', ['-p', 'admin-ui'])
 }
-await runTap(testFiles())
+mkdirSync('.tap', { recursive: true })
+writeFileSync(tapLog, '')
+await runTap(named.length > 0 ? named : testFiles(suites), availableParallelism())
+if (named.length === 0) await runTap(testFiles(exclusiveSuites), 1)
 if (quick)
   step('a minute of simulation', process.execPath, [
     'dist/cluster/cli/main.js',
@@ -151,8 +150,6 @@ if (quick)
 const missing = skipped.filter(({ reason }) => reason.startsWith('missing'))
 for (const { name, reason } of skipped) process.stdout.write(`skipped: ${name}: ${reason}\n`)
 if (requireAll && missing.length > 0) failed += missing.length
-process.stdout.write(
-  `${skipped.length} skipped, log in ${relative(root, join(root, '.tap/last-run.tap'))}\n`,
-)
+process.stdout.write(`${skipped.length} skipped, log in ${tapLog}\n`)
 process.stdout.write(`${passed} passed, ${failed} failed\n`)
 process.exitCode = failed === 0 ? 0 : 1
