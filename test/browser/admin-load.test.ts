@@ -1,37 +1,51 @@
 /**
  * The page under load (admin-ui.md 1.7, 6): ten thousand mappings filtered and scrolled, five hundred
- * events a second. Times are the median of several tries. Tests share their machine with others: as
- * much as a busy loop of this process takes longer than its own CPU time, the page may take longer too.
+ * events a second for half a minute. Tests share their machine with others, so what is judged is the
+ * CPU time of the page's main thread, not the time on the wall. The limits are for a desk's processor
+ * and grow by as much as a loop of known work takes longer in the page than there.
  */
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import type { CoordinatorOperation } from '../../cluster/coordinator/coordinator.ts'
 import type { TableList } from '../../gateway/admin/api/tables.ts'
-import { launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
+import { launchBrowser, mainThreadWhile, openPage, whyNoBrowser } from '../support/browser.ts'
 import { until } from '../support/gateway-world.ts'
 import { type PageWorld, root, startPageWorld } from '../support/page-world.ts'
 
 t.setTimeout(240_000)
 const missing = whyNoBrowser()
-/** For processors slower than a desk's, before what others take. */
-const SLACK = 3
-const FILTER_MS_MAX = 100 * SLACK
-const LONG_TASK_MS_MAX = 50 * SLACK
-/** Longer without a frame is a frozen page. */
-const FRAME_GAP_MS_MAX = 200 * SLACK
+const FILTER_MS_MAX = 100
+const LONG_TASK_MS_MAX = 50
+/** A page that does not move for longer is frozen. */
+const FROZEN_MS = 200
 const TABLES = 10_000
 const BATCH = 250
+const ATTEMPTS = 5
+const FRAMES = 60
 const EVENTS_PER_SECOND = 500
-const STORM_S = 10
+const WRITES_AT_ONCE = 25
+const STORM_MS = 30_000
+/** The storm is of these many of the first tables, so that rows in sight change too. */
+const STORMY_TABLES = 2000
 /** Heap after the storm beyond that before it, collected both times. */
 const GROWTH_BYTES_MAX = 16 << 20
+/** What `work` takes on a processor of a desk, ms. */
+const WORK_MS = 4
 
 /** Runs in the page; the tests are compiled without the browser's types. */
 const instruments = `
 window.measured = {
-  longest: 0,
-  frameGap: 0,
-  reset() { this.longest = 0; this.frameGap = 0 },
+  /** Times of a loop of known work, the shortest first. */
+  work() {
+    const times = Array.from({ length: 30 }, () => {
+      const begin = performance.now()
+      const words = new Map()
+      for (let word = 0; word < 20000; word++) words.set('key ' + ((word * 7919) % 20011), word)
+      Array.from(words.keys()).sort()
+      return performance.now() - begin
+    })
+    return times.sort((a, b) => a - b)
+  },
   /** From the keystroke to the count of what matches. */
   async filter(text, expected) {
     const input = document.querySelector('[aria-label="Filter tables"]')
@@ -56,17 +70,15 @@ window.measured = {
   },
   heap() { gc(); return performance.memory.usedJSHeapSize },
 }
-new PerformanceObserver((list) => {
-  for (const { duration } of list.getEntries())
-    measured.longest = Math.max(measured.longest, duration)
-}).observe({ type: 'longtask' })
-let last = performance.now()
-requestAnimationFrame(function frame(now) {
-  measured.frameGap = Math.max(measured.frameGap, now - last)
-  last = now
-  requestAnimationFrame(frame)
-})
 `
+
+const filters = [
+  ['table_0012', '10 match'],
+  ['table_001', '100 match'],
+  ['cluster:alpha', '5,000 match'],
+  ['table_09999', '1 match'],
+  ['table_0', '10,000 match'],
+] as const
 
 const nameOf = (index: number): string => `table_${String(index).padStart(5, '0')}`
 
@@ -88,20 +100,23 @@ async function fill(world: PageWorld): Promise<void> {
   })
 }
 
-/** 1 where nothing else runs. */
-function contention(): number {
-  const begin = performance.now()
-  const cpu = process.cpuUsage()
-  while (performance.now() - begin < 100);
-  const { user, system } = process.cpuUsage(cpu)
-  return Math.max(1, 100_000 / Math.max(1, user + system))
-}
-
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Infinity
+const shown = (values: readonly number[]): string =>
+  values.map((value) => value.toFixed(1)).join(', ')
 
 const measure = async (page: Page, call: string): Promise<number> =>
   Number(await page.evaluate(`measured.${call}`))
+
+/**
+ * How many times longer than at a desk work takes here: `cpu` when nobody interrupts it, `wall` as it
+ * mostly is; 1 at least.
+ */
+async function slowness(page: Page): Promise<{ readonly cpu: number; readonly wall: number }> {
+  const times = await page.evaluate<readonly number[]>('measured.work()')
+  const factor = (timeMs: number): number => Math.max(1, timeMs / WORK_MS)
+  return { cpu: factor(times[0] ?? Infinity), wall: factor(median(times)) }
+}
 
 void t.test(
   'ten thousand mappings and a storm of events',
@@ -114,72 +129,69 @@ void t.test(
       '--enable-precise-memory-info',
     ])
     const { page, complaints } = await openPage(t, browser, `${world.url}/tables`)
-    await page.getByRole('row', { name: /table_00000/ }).waitFor()
-    await page.evaluate(instruments)
+    const open = async (): Promise<void> => {
+      await page.goto(`${world.url}/tables`)
+      await page.getByRole('row', { name: /table_00000/ }).waitFor()
+      await page.evaluate(instruments)
+    }
+    await open()
 
     await t.test('a filter is there before one could wait for it', async (t) => {
-      const times: number[] = []
-      const busy: number[] = []
-      for (const [text, expected] of [
-        ['table_0012', '10 match'],
-        ['table_001', '100 match'],
-        ['cluster:alpha', '5,000 match'],
-        ['table_09999', '1 match'],
-        ['table_0', '10,000 match'],
-      ]) {
-        busy.push(contention())
-        const words = `${JSON.stringify(text)}, ${JSON.stringify(expected)}`
-        times.push(await measure(page, `filter(${words})`))
+      // On the wall, because the gateway's answer is part of it: the try that was least disturbed.
+      const limit = FILTER_MS_MAX * (await slowness(page)).wall
+      for (const [text, expected] of filters) {
+        const times: number[] = []
+        for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+          await measure(page, `filter('', '10,000')`)
+          const words = `${JSON.stringify(text)}, ${JSON.stringify(expected)}`
+          times.push(await measure(page, `filter(${words})`))
+        }
+        t.ok(Math.min(...times) < limit, `${text}: ${shown(times)} ms, below ${shown([limit])}`)
       }
-      const found = Math.round(median(times))
-      const limit = Math.round(FILTER_MS_MAX * median(busy))
-      t.ok(found < limit, `median ${found} ms of ${times.map(Math.round).join()}, below ${limit}`)
     })
 
     await t.test('scrolling blocks nothing, and few rows are in the document', async (t) => {
       await measure(page, `filter('', '10,000')`)
+      const limit = LONG_TASK_MS_MAX * (await slowness(page)).cpu
       const longest: number[] = []
-      const busy: number[] = []
-      for (let attempt = 0; attempt < 5; attempt++) {
-        busy.push(contention())
-        await page.evaluate('measured.reset()')
-        const rows = await measure(page, 'scroll(60)')
-        t.ok(rows > 10 && rows < 120, `${rows} rows in the document`)
-        longest.push(await measure(page, 'longest'))
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const { longestTaskMs, busyMs } = await mainThreadWhile(browser, page, async () => {
+          const rows = await measure(page, `scroll(${FRAMES})`)
+          t.ok(rows > 10 && rows < 60, `${rows} rows in the document`)
+        })
+        t.ok(busyMs > FRAMES / 10, `${shown([busyMs])} ms of work for ${FRAMES} frames`)
+        longest.push(longestTaskMs)
       }
       const found = median(longest)
-      const limit = Math.round(LONG_TASK_MS_MAX * median(busy))
-      t.ok(found < limit, `median ${found} ms of ${longest.join()}, below ${limit}`)
+      t.ok(found < limit, `longest tasks: ${shown(longest)} ms of CPU, below ${shown([limit])}`)
     })
 
     await t.test(
       'five hundred events a second freeze nothing and leave nothing behind',
       async (t) => {
-        await page.goto(`${world.url}/tables`)
-        await page.getByRole('row', { name: /table_00000/ }).waitFor()
-        await page.evaluate(instruments)
+        await open()
+        const limit = FROZEN_MS * (await slowness(page)).cpu
         const before = await measure(page, 'heap()')
-        await page.evaluate('measured.reset()')
         const events = await countEvents(t, world)
-        const writes = EVENTS_PER_SECOND * STORM_S
-        const begin = performance.now()
-        for (let write = 0; write < writes; write += 10) {
-          const cluster = write % 20 === 0 ? 'gamma' : 'delta'
-          const tables = Array.from({ length: 10 }, (_, at) => nameOf((write + at) % 2000))
-          await Promise.all(
-            tables.map((name) => world.write(name, { cluster, 'meta-addrs': [world.metas[0]] })),
-          )
-          const aheadMs = (write / EVENTS_PER_SECOND) * 1000 - (performance.now() - begin)
-          if (aheadMs > 0) await new Promise((resolve) => setTimeout(resolve, aheadMs))
-        }
-        const perSecond = Math.round(writes / ((performance.now() - begin) / 1000))
+        const storm = { writes: 0, isOver: false }
+        const { longestTaskMs, busyMs } = await mainThreadWhile(browser, page, async () => {
+          const blowing = blow(world, storm)
+          // Meanwhile the page does what it is asked for.
+          do {
+            await page.keyboard.press('/')
+            await page.getByRole('dialog').waitFor()
+            await page.keyboard.press('Escape')
+            await page.getByRole('dialog').waitFor({ state: 'detached' })
+          } while (!storm.isOver)
+          await blowing
+        })
         await world.write(nameOf(3), { cluster: 'after_the_storm', 'meta-addrs': [world.metas[0]] })
         const last = page.getByRole('row', { name: /table_00003/ })
         await last.getByText('after_the_storm').waitFor()
+        const { writes } = storm
+        const perSecond = Math.round(writes / (STORM_MS / 1000))
         t.ok(events() > writes / 2, `${events()} events of ${writes} writes, ${perSecond} a second`)
-        const gap = await measure(page, 'frameGap')
-        const limit = Math.round(FRAME_GAP_MS_MAX * contention())
-        t.ok(gap < limit, `longest time without a frame: ${Math.round(gap)} ms, below ${limit}`)
+        t.ok(busyMs > 0 && longestTaskMs < limit, `longest task: ${shown([longestTaskMs])} ms`)
         const growth = (await measure(page, 'heap()')) - before
         t.ok(growth < GROWTH_BYTES_MAX, `heap grew by ${Math.round(growth / 1024)} KiB`)
         t.strictSame(complaints, [])
@@ -187,6 +199,28 @@ void t.test(
     )
   },
 )
+
+/** Changes mappings as often as a second may have events. */
+async function blow(world: PageWorld, storm: { writes: number; isOver: boolean }): Promise<void> {
+  const begin = performance.now()
+  for (;;) {
+    const { writes } = storm
+    const elapsedMs = performance.now() - begin
+    storm.isOver = elapsedMs > STORM_MS
+    if (storm.isOver) return
+    const aheadMs = (writes / EVENTS_PER_SECOND) * 1000 - elapsedMs
+    if (aheadMs > 0) await new Promise((resolve) => setTimeout(resolve, aheadMs))
+    const value = { cluster: writes % 2 === 0 ? 'gamma' : 'delta', 'meta-addrs': [world.metas[0]] }
+    const data = Buffer.from(JSON.stringify(value))
+    await world.other.multi(
+      Array.from({ length: WRITES_AT_ONCE }, (_, at): CoordinatorOperation => {
+        const path = `${root}/${nameOf((writes + at) % STORMY_TABLES)}`
+        return { type: 'set', path, data }
+      }),
+    )
+    storm.writes += WRITES_AT_ONCE
+  }
+}
 
 /** Of tables, as another page gets them. */
 async function countEvents(t: Test, world: PageWorld): Promise<() => number> {

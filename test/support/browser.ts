@@ -114,3 +114,50 @@ export async function axeViolations(
     }),
   )
 }
+
+interface TraceEvent {
+  readonly name: string
+  readonly pid: number
+  readonly tid: number
+  /** CPU time of the thread, µs. */
+  readonly tdur?: number
+  readonly args?: { readonly name?: string }
+}
+
+export interface MainThread {
+  /** CPU time of the page's longest task, ms. */
+  readonly longestTaskMs: number
+  /** CPU time of all its tasks, ms. */
+  readonly busyMs: number
+  readonly tasks: number
+}
+
+/**
+ * What the page's main thread did while `during` ran, in its own CPU time: what others take of a
+ * shared machine is not in it. The browser has no other page.
+ */
+export async function mainThreadWhile(
+  browser: Browser,
+  page: Page,
+  during: () => Promise<unknown>,
+): Promise<MainThread> {
+  await browser.startTracing(page, { categories: ['toplevel'] })
+  await during()
+  const trace = JSON.parse((await browser.stopTracing()).toString()) as {
+    readonly traceEvents: readonly TraceEvent[]
+  }
+  const threadOf = ({ pid, tid }: TraceEvent): string => `${pid} ${tid}`
+  const mains = new Set(
+    trace.traceEvents
+      .filter(({ name, args }) => name === 'thread_name' && args?.name === 'CrRendererMain')
+      .map(threadOf),
+  )
+  const times = trace.traceEvents
+    .filter((event) => event.name === 'ThreadControllerImpl::RunTask' && mains.has(threadOf(event)))
+    .map(({ tdur = 0 }) => tdur / 1000)
+  return {
+    longestTaskMs: Math.max(0, ...times),
+    busyMs: times.reduce((sum, time) => sum + time, 0),
+    tasks: times.length,
+  }
+}

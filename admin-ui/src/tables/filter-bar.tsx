@@ -1,5 +1,5 @@
 /** The line above the list: filter by tokens and free text, with suggestions (admin-ui.md 3.2). */
-import { type KeyboardEvent, useEffect, useId, useState } from 'react'
+import { type KeyboardEvent, useEffect, useId, useRef, useState } from 'react'
 import { useClusters, useGroups } from '../api/queries.ts'
 import { IconButton } from '../design/button.tsx'
 import { control } from '../design/field.tsx'
@@ -17,8 +17,8 @@ import { stateWords } from './table-state.tsx'
 import styles from './filter-bar.module.css'
 
 const SUGGESTIONS_MAX = 8
-/** While somebody types, the list follows this much later. */
-const TYPING_MS = 40
+/** A key is followed at once; while somebody types, the list is asked for at most this often. */
+const PACE_MS = 50
 
 export function FilterBar(props: {
   readonly filters: TableFilters
@@ -31,6 +31,7 @@ export function FilterBar(props: {
   const [isOpen, setOpen] = useState(false)
   const [chosen, setChosen] = useState(-1)
   const applied = formatFilters(filters)
+  const followedAtMs = useRef(Number.NEGATIVE_INFINITY)
   // A link or the back button changed the filter under the line.
   useEffect(() => {
     setText((now) => (formatFilters(parseFilters(now)) === applied ? now : applied))
@@ -38,7 +39,11 @@ export function FilterBar(props: {
   useEffect(() => {
     const next = parseFilters(text)
     if (formatFilters(next) === applied) return
-    const timer = setTimeout(() => onChange(next), TYPING_MS)
+    const apply = (): void => {
+      followedAtMs.current = performance.now()
+      onChange(next)
+    }
+    const timer = setTimeout(apply, followedAtMs.current + PACE_MS - performance.now())
     return () => clearTimeout(timer)
   }, [text, applied, onChange])
   const clusters = useClusters().data?.clusters ?? []

@@ -37,9 +37,9 @@ export const nameColumn: TableColumn = {
   width: 'minmax(12rem, 2fr)',
   sort: 'name',
   cell: ({ name }) => (
-    <Link href={tableHref(name)} className={styles.name ?? ''} tabIndex={-1}>
+    <a href={tableHref(name)} className={styles.name} tabIndex={-1}>
       {name}
-    </Link>
+    </a>
   ),
 }
 

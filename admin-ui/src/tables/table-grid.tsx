@@ -1,18 +1,20 @@
 /**
- * The list of tables as a grid of virtual rows: only those in sight are in the document, so that ten
- * thousand scroll as lightly as ten. Keys: arrows or j and k move, x selects, Enter opens, e edits.
+ * The list of tables as a grid of virtual rows: only those in sight are in the document, and a row
+ * that leaves comes back as the next one that enters, so that ten thousand scroll as lightly as ten.
+ * Keys: arrows or j and k move, x selects, Enter opens, e edits.
  */
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { type KeyboardEvent, memo, useEffect, useMemo, useRef, useState } from 'react'
+import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from 'react'
 import type { Table } from '../../../gateway/admin/api/tables.ts'
 import { Icon } from '../design/icon.tsx'
 import { useText } from '../text/text.tsx'
 import { isSelected, type Selection, selectedCount } from './selection.ts'
 import type { TableColumn } from './table-columns.tsx'
+import { type RowActs, rowId, TableRow } from './table-row.tsx'
 import styles from './table-grid.module.css'
 
 const ROW_PX = 40
-const OVERSCAN = 12
+const OVERSCAN = 6
 /** Further rows are asked for when this many are left below the last one in sight. */
 const AHEAD = 60
 
@@ -47,6 +49,8 @@ export function TableGrid(props: TableGridProps) {
   })
   const items = rows.getVirtualItems()
   const last = items.at(-1)?.index ?? 0
+  // Elements to show any range of rows with; a row is shown by the one of its index modulo their number.
+  const slots = Math.ceil((rows.scrollRect?.height ?? 0) / ROW_PX) + 1 + 2 * OVERSCAN
   useEffect(() => {
     if (last >= tables.length - AHEAD && tables.length < total) onNearEnd()
   }, [last, tables.length, total, onNearEnd])
@@ -99,7 +103,7 @@ export function TableGrid(props: TableGridProps) {
       aria-label={t('tables.list')}
       aria-rowcount={total + 1}
       aria-multiselectable="true"
-      aria-activedescendant={tables.length > 0 ? `table-row-${current}` : undefined}
+      aria-activedescendant={tables.length > 0 ? rowId(current) : undefined}
       tabIndex={0}
       onKeyDown={onKeyDown}
     >
@@ -116,82 +120,37 @@ export function TableGrid(props: TableGridProps) {
           <Head key={column.key} column={column} sort={props.sort} onSort={props.onSort} />
         ))}
       </div>
-      <div className={styles.rows} style={{ height: rows.getTotalSize() }} role="rowgroup">
-        {items.map(({ index, start }) => {
-          const table = tables[index]
-          if (table === undefined) return null
-          return (
-            <Row
-              key={table.name}
-              table={table}
-              index={index}
-              start={start}
-              tracks={track.gridTemplateColumns}
-              columns={columns}
-              isSelected={isSelected(selection, table.name)}
-              isActive={index === current}
-              isFlashing={props.flashing.has(table.name)}
-              act={act}
-            />
-          )
-        })}
+      <div
+        className={styles.rows}
+        style={{ height: rows.getTotalSize() }}
+        role="rowgroup"
+        // Their order in the document is that of the slots, which is not that of the rows.
+        aria-owns={items.map(({ index }) => rowId(index)).join(' ')}
+      >
+        {items
+          .toSorted((a, b) => (a.index % slots) - (b.index % slots))
+          .map(({ index, start }) => {
+            const table = tables[index]
+            if (table === undefined) return null
+            return (
+              <TableRow
+                key={index % slots}
+                table={table}
+                index={index}
+                start={start}
+                tracks={track.gridTemplateColumns}
+                columns={columns}
+                isSelected={isSelected(selection, table.name)}
+                isActive={index === current}
+                isFlashing={props.flashing.has(table.name)}
+                act={act}
+              />
+            )
+          })}
       </div>
     </div>
   )
 }
-
-interface RowActs {
-  readonly onActive: (index: number) => void
-  readonly onToggle: (name: string, extend: boolean) => void
-  readonly onOpen: (name: string) => void
-}
-
-/** Drawn again only when something of it differs: scrolling draws none but those that come in sight. */
-const Row = memo(function Row(props: {
-  readonly table: Table
-  readonly index: number
-  readonly start: number
-  readonly tracks: string
-  readonly columns: readonly TableColumn[]
-  readonly isSelected: boolean
-  readonly isActive: boolean
-  readonly isFlashing: boolean
-  readonly act: RowActs
-}) {
-  const { table, index, start, tracks, columns, act } = props
-  const { t } = useText()
-  return (
-    <div
-      id={`table-row-${index}`}
-      className={styles.row}
-      role="row"
-      aria-rowindex={index + 2}
-      aria-selected={props.isSelected}
-      data-active={props.isActive}
-      data-flashing={props.isFlashing}
-      style={{ gridTemplateColumns: tracks, transform: `translateY(${start}px)` }}
-      onClick={() => act.onActive(index)}
-      onDoubleClick={() => act.onOpen(table.name)}
-    >
-      <span role="gridcell" className={styles.check}>
-        <input
-          type="checkbox"
-          tabIndex={-1}
-          aria-label={t('tables.select', { name: table.name })}
-          checked={props.isSelected}
-          onChange={({ nativeEvent }) =>
-            act.onToggle(table.name, nativeEvent instanceof MouseEvent && nativeEvent.shiftKey)
-          }
-        />
-      </span>
-      {columns.map((column) => (
-        <span key={column.key} role="gridcell" className={styles.cell}>
-          {column.cell(table)}
-        </span>
-      ))}
-    </div>
-  )
-})
 
 function Head(props: {
   readonly column: TableColumn
