@@ -11,6 +11,7 @@ import {
   createServer,
   connect as netConnect,
 } from 'node:net'
+import { LentMemory, type Sending } from './lent-memory.ts'
 import { SecureEntrance } from './node-tls.ts'
 import { RuntimeError } from './runtime.ts'
 import type { Listener, Network, Socket, SocketHandlers, Timer, Timers } from './runtime.ts'
@@ -24,7 +25,6 @@ const backlog = 1024
 const highWaterBytes = 64 * 1024
 const smallChunkBytes = 8 * 1024
 const scratchBytes = 64 * 1024
-const lentBytes = 128 * 1024
 /** What accepted sockets of a lending listener are read into, one after the other. */
 const sharedBytes = 64 * 1024
 
@@ -54,7 +54,7 @@ function connectSocket(
   handlers: SocketHandlers,
 ): Socket {
   const attempt = `connect to ${to.host}:${to.port}`
-  const lent = to.lends === true ? new LentBuffers() : undefined
+  const lent = to.lends === true ? new LentMemory() : undefined
   const socket = netConnect({
     ...(lent === undefined ? {} : { onread: lent.reading(handlers) }),
     host: to.host,
@@ -197,7 +197,7 @@ function adopt(
   socket: NetSocket,
   attempt: string,
   handlersFor: (socket: Socket) => SocketHandlers,
-  reads: LentBuffers | 'shared' | undefined,
+  reads: LentMemory | 'shared' | undefined,
 ): Socket {
   const adopted = new NodeSocket(socket, attempt, reads)
   adopted.attach(handlersFor(adopted))
@@ -209,63 +209,25 @@ let written: NodeSocket[] = []
 /** Where small chunks are put together; used again when the system took them at once. */
 let scratch: Buffer = Buffer.allocUnsafeSlow(scratchBytes)
 /** Given back while something written was still to be sent. */
-let givenBack: LentBuffers[] = []
+let givenBack: LentMemory[] = []
 
 function sendWritten(): void {
   const sockets = written
   written = []
-  let isHeld = false
-  for (const socket of sockets) {
-    socket.send()
-    if (socket.bufferedBytes() > 0) isHeld = true
-  }
+  for (const socket of sockets) socket.send()
   if (givenBack.length === 0) return
-  for (const lent of givenBack) lent.giveBack(isHeld)
+  const sending = sockets.filter((socket) => socket.bufferedBytes() > 0)
+  for (const lent of givenBack) lent.giveBack(sending)
   givenBack = []
 }
 
-/** Given back by any socket: a turn with many answers reads into a dozen of them. */
-const lendable: Buffer[] = []
-const lendableMax = 16
+const nothing = Buffer.alloc(0)
 
-/**
- * The memory that one socket's chunks are read into: buffers used again, by any socket, once they
- * were given back. One that a slow socket still writes from is left to the garbage collector.
- */
-class LentBuffers {
-  #lent: Buffer[] = []
-  #current: Buffer = takeLendable()
-
-  /** For the `onread` option of a socket. */
-  reading(handlers: SocketHandlers): OnReadOpts {
-    return {
-      buffer: () => this.#current,
-      callback: (readBytes: number): boolean => {
-        const chunk = this.#current.subarray(0, readBytes)
-        this.#lent.push(this.#current)
-        this.#current = takeLendable()
-        handlers.onData(chunk)
-        return true
-      },
-    }
-  }
-
-  giveBack(isHeld: boolean): void {
-    if (!isHeld)
-      for (const buffer of this.#lent) if (lendable.length < lendableMax) lendable.push(buffer)
-    this.#lent.length = 0
-  }
-}
-
-function takeLendable(): Buffer {
-  return lendable.pop() ?? Buffer.allocUnsafeSlow(lentBytes)
-}
-
-class NodeSocket implements Socket {
+class NodeSocket implements Socket, Sending {
   readonly #socket: NetSocket
   readonly #attempt: string
   /** How chunks come: by the `onread` option into lent memory or a shared buffer, or as events. */
-  readonly #reads: LentBuffers | 'shared' | undefined
+  readonly #reads: LentMemory | 'shared' | undefined
   #handlers: SocketHandlers | undefined
   /** Written in this tick: the first chunk, which mostly is the only one, and the others. */
   #first: Buffer | undefined
@@ -277,7 +239,7 @@ class NodeSocket implements Socket {
   #remoteAddress: string
   #localAddress: string
 
-  constructor(socket: NetSocket, attempt: string, reads: LentBuffers | 'shared' | undefined) {
+  constructor(socket: NetSocket, attempt: string, reads: LentMemory | 'shared' | undefined) {
     this.#socket = socket
     this.#reads = reads
     this.#attempt = attempt
@@ -387,8 +349,20 @@ class NodeSocket implements Socket {
   giveBack(): void {
     const lent = this.#reads
     if (lent === undefined || lent === 'shared') return
-    if (written.length === 0) lent.giveBack(false)
+    if (written.length === 0) lent.giveBack([])
     else givenBack.push(lent)
+  }
+
+  gather(bytes: number, at: number): Buffer {
+    const lent = this.#reads
+    if (lent === undefined || lent === 'shared') return Buffer.allocUnsafe(bytes)
+    return lent.gather(bytes, at)
+  }
+
+  /** Node calls back for a chunk when those before it are sent: one without bytes tells the end. */
+  whenSent(callback: () => void): void {
+    if (this.#socket.writable) this.#socket.write(nothing, callback)
+    else this.#socket.once('close', callback)
   }
 
   pause(): void {

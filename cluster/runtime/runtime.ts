@@ -93,10 +93,15 @@ export interface Socket {
   /** Bytes queued here and not yet taken by the network. */
   readonly bufferedBytes: () => number
   /**
-   * The lent chunks so far are no longer needed, but for what was given to `write` of any socket.
-   * Without it nothing lent is ever used again, and every read takes new memory.
+   * The lent chunks so far are no longer needed, but for what was given to `write` of any socket in
+   * this tick. Without it nothing lent is ever used again, and every read takes new memory.
    */
   readonly giveBack?: () => void
+  /**
+   * Lends memory for `bytes` in one piece, of which the first `at` are the caller's to fill; chunks
+   * from now on lie in it behind them until it is full. Not there: chunks lie anywhere.
+   */
+  readonly gather?: (bytes: number, at: number) => Buffer
   /** Stops and restarts onData: back-pressure. */
   readonly pause: () => void
   readonly resume: () => void

@@ -147,10 +147,13 @@ export class ClientConnection implements Asker, Flushable {
     return answers
   }
 
-  /** Writes the answers of this turn. */
+  /** Writes the answers of this turn, and the end behind the last one. */
   flush(): void {
-    const answers = this.#answers
-    if (answers === undefined) return
+    if (this.#answers !== undefined) this.#writeAnswers(this.#answers)
+    if (this.#state === 'ended') this.#socket.end()
+  }
+
+  #writeAnswers(answers: TurnAnswers): void {
     this.#answers = undefined
     const { events, slabs, spareAnswers, limits, runtime } = this.#parts
     const socket = this.#socket
@@ -308,10 +311,9 @@ export class ClientConnection implements Asker, Flushable {
     if (this.#state === 'finishing' && this.#inFlight === 0 && !this.#isReading) {
       this.#state = 'ended'
       this.#endedAtMs = this.#parts.runtime.clock.monotonicMs()
-      this.flush()
+      if (this.#answers === undefined) this.#parts.batch.add(this)
       // A paused socket would never see the peer's FIN.
       if (this.#isPaused) this.#socket.resume()
-      this.#socket.end()
       return
     }
     if (this.#isPaused || this.#requests.pendingBytes > 0) this.#read()

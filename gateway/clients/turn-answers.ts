@@ -8,6 +8,8 @@ import type { Socket } from '../../cluster/runtime/runtime.ts'
 /** Answers of a turn up to these sizes are copied together: one piece costs a socket less than many. */
 const SLAB_BYTES = 64 << 10
 const LARGE_SLAB_BYTES = 512 << 10
+/** Larger answers are written from where they lie: copying them costs more than the pieces. */
+const COPIED_BYTES_MAX = 32 << 10
 /** A single answer that lies whole is written from there, unless copying costs less than a view. */
 const NO_SEQID_AT = -1
 const NONE = Buffer.alloc(0)
@@ -88,7 +90,8 @@ export class TurnAnswers {
   /** Writes all of it and is empty again. */
   write(socket: Socket, slabs: Slabs): void {
     const isOnePiece = this.#count === 1 && this.#seqidAts[0] === NO_SEQID_AT
-    const slab = isOnePiece || socket.writeNow === undefined ? undefined : slabs.of(this.#bytes)
+    const isCopied = !isOnePiece && this.#bytes <= this.#count * COPIED_BYTES_MAX
+    const slab = isCopied && socket.writeNow !== undefined ? slabs.of(this.#bytes) : undefined
     if (slab === undefined) this.#writeEach(socket)
     else {
       this.#copyTo(slab)

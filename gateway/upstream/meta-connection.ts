@@ -54,7 +54,7 @@ export class MetaConnection {
   readonly #batch: Batch
   readonly #onDown: (connection: MetaConnection, lost: number) => void
   readonly #socket: Socket
-  readonly #replies = new ReplyStream()
+  readonly #replies: ReplyStream
   readonly #inFlight = new InFlight<Question, ReplyTaker>(IN_FLIGHT_MAX)
   /** Requests are put together here; those from `#slabFrom` to `#slabTo` are not written yet. */
   #slab: Buffer = Buffer.alloc(0)
@@ -95,13 +95,15 @@ export class MetaConnection {
       timeoutMs: to.connectTimeoutMs,
       lends: true,
     }
-    this.#socket = runtime.network.connect(at, {
+    const socket = runtime.network.connect(at, {
       onConnect: () => this.#onConnect(),
       onData: (chunk) => this.#onData(chunk),
       onEnd: () => this.close('ended by the meta server'),
       onDrain: () => undefined,
       onClose: (cause) => this.close(cause?.message ?? 'closed'),
     })
+    this.#socket = socket
+    this.#replies = new ReplyStream(socket.gather?.bind(socket))
   }
 
   get address(): string {

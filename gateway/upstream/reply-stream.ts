@@ -6,8 +6,9 @@
  *     i32 total  00000006 ERR_OK  80010002 i32 length, name_ACK  seqid
  *     0c 0000  0c 0001 i32 length, error …
  *
- * A frame lies in the chunk that was given here, and lives as long as that: only one that two chunks
- * share is copied.
+ * A frame lies in the chunk that was given here, and lives as long as that: only one that several
+ * chunks share is gathered. The memory for a large one is asked for once, and chunks that the
+ * network has put there already are not copied.
  */
 import { FrameError, type ReplyFrame, ReplyFramer } from '../../cluster/protocol/frame.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
@@ -16,8 +17,8 @@ const ACK = `${Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name}_ACK`
 /** An answer of 100 000 partitions with all fields is below this. */
 const FRAME_BYTES_MAX = 64 << 20
 const FRAME_BYTES_MIN = 20
-/** Memory taken for a frame before that much of it is there. */
-const ROOM_BYTES = 256 << 10
+/** Frames that take more than one chunk of the network are gathered in its memory. */
+const LARGE_BYTES = 128 << 10
 /** From behind the total length to the sequence id: a multiple of four. */
 const HEAD = (() => {
   const head = Buffer.alloc(4 + 6 + 4 + 4 + ACK.length)
@@ -37,11 +38,15 @@ const PLAIN_BYTES = SEQID_AT + 4 + 10 + 6
 
 const EMPTY = Buffer.alloc(0)
 
+/** Memory for a frame of that size, of which the first bytes are there; see `Socket.gather`. */
+type Gather = (bytes: number, at: number) => Buffer
+
 export class ReplyStream {
+  readonly #gather: Gather
   #chunk: Buffer = EMPTY
   #view: DataView = new DataView(new ArrayBuffer(0))
   #at = 0
-  /** The beginning of a frame, from chunks before; `#restBytes` of it are there. */
+  /** The beginning of a frame, from chunks before; `#restBytes` of it are there. Room for all of it. */
   #rest: Buffer = EMPTY
   #restBytes = 0
 
@@ -56,6 +61,11 @@ export class ReplyStream {
   isAck = false
   /** In the usual form and without an error. */
   isPlain = false
+
+  /** `gather` is asked for memory for frames that are larger than a chunk. */
+  constructor(gather: Gather = (bytes) => Buffer.allocUnsafe(bytes)) {
+    this.#gather = gather
+  }
 
   /** The next chunk of the stream, once `next` answered false for the one before. */
   open(chunk: Buffer): void {
@@ -90,40 +100,51 @@ export class ReplyStream {
 
   #keepRest(left: number, total: number): void {
     if (left > 0) {
-      this.#rest = Buffer.allocUnsafe(Math.max(4, Math.min(total, Math.max(left, ROOM_BYTES))))
-      this.#chunk.copy(this.#rest, 0, this.#at)
-      this.#restBytes = left
+      this.#rest = this.#roomFor(Math.max(4, total), left)
+      this.#fillRest(left)
     }
     this.#chunk = EMPTY
     this.#at = 0
   }
 
   #nextOfRest(): boolean {
-    if (this.#restBytes < 4) this.#fillRest(4)
-    if (this.#restBytes < 4) return false
-    const total = checkedTotal(this.#rest.readUInt32BE(0))
-    while (this.#restBytes < total && this.#at < this.#chunk.length) {
-      if (this.#rest.length < total && this.#rest.length === this.#restBytes) this.#growRest(total)
-      this.#fillRest(Math.min(total, this.#rest.length))
-    }
-    if (this.#restBytes < total) return false
+    if (this.#restBytes < 4 && !this.#readTotal()) return false
     const frame = this.#rest
+    const total = frame.length
+    this.#fillRest(total)
+    if (this.#restBytes < total) return false
     this.#rest = EMPTY
     this.#restBytes = 0
     this.#look(frame, new DataView(frame.buffer, frame.byteOffset, total), 0, total)
     return true
   }
 
-  #growRest(total: number): void {
-    const room = Math.min(total, Math.max(ROOM_BYTES, 2 * this.#restBytes))
-    const grown = Buffer.allocUnsafe(room)
-    this.#rest.copy(grown, 0, 0, this.#restBytes)
-    this.#rest = grown
+  /** The length word was cut: once it is whole there is room for the frame behind it. */
+  #readTotal(): boolean {
+    this.#fillRest(4)
+    if (this.#restBytes < 4) return false
+    const word = this.#rest
+    const total = checkedTotal(word.readUInt32BE(0))
+    this.#rest = this.#roomFor(total, 4 + this.#chunk.length - this.#at)
+    this.#rest.set(word)
+    return true
+  }
+
+  /** `here`: how much of the frame can be copied at once. */
+  #roomFor(total: number, here: number): Buffer {
+    return total > LARGE_BYTES && here < total
+      ? this.#gather(total, here)
+      : Buffer.allocUnsafe(total)
   }
 
   #fillRest(upTo: number): void {
-    const taken = Math.min(upTo - this.#restBytes, this.#chunk.length - this.#at)
-    this.#chunk.copy(this.#rest, this.#restBytes, this.#at, this.#at + taken)
+    const chunk = this.#chunk
+    const rest = this.#rest
+    const taken = Math.min(upTo - this.#restBytes, chunk.length - this.#at)
+    const isThere =
+      chunk.buffer === rest.buffer &&
+      chunk.byteOffset + this.#at === rest.byteOffset + this.#restBytes
+    if (!isThere) chunk.copy(rest, this.#restBytes, this.#at, this.#at + taken)
     this.#restBytes += taken
     this.#at += taken
   }

@@ -131,6 +131,7 @@ function otherCases({ haproxy, forwarding, coalescing, twoWorkers }: Actors): Ho
       name: '4096 partitions, 4 tables, 16 connections, 1 in flight',
       load: { connections: 16, pipeline: 1, tables: hot4096 },
       targets: [haproxy[4096], forwarding, coalescing],
+      goals: { forwarding: 0.75, coalescing: 1 },
     },
     {
       name: 'unknown tables, 64 connections, 1 in flight',

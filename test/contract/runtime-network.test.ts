@@ -6,15 +6,17 @@ import { subjects, type Subject } from './runtime-subjects.ts'
 /** Collects what happens on a socket and lets a test wait for it. */
 class Peer {
   readonly events: string[] = []
-  received = Buffer.alloc(0)
+  receivedBytes = 0
   cause: RuntimeError | undefined
+  readonly #chunks: Buffer[] = []
   #changed: (() => void)[] = []
 
   handlers(): SocketHandlers {
     return {
       onConnect: () => this.#add('connect'),
       onData: (chunk) => {
-        this.received = Buffer.concat([this.received, chunk])
+        this.#chunks.push(chunk)
+        this.receivedBytes += chunk.length
         this.#wake()
       },
       onEnd: () => this.#add('end'),
@@ -24,6 +26,10 @@ class Peer {
         this.#add('close')
       },
     }
+  }
+
+  get received(): Buffer {
+    return Buffer.concat(this.#chunks)
   }
 
   async until(condition: () => boolean): Promise<void> {
@@ -110,8 +116,8 @@ for (const kind of subjects)
           other.write(bytes)
         }
         const whole = Buffer.concat(sent)
-        await server.until(() => server.received.length >= whole.length)
-        await client.until(() => client.received.length >= whole.length)
+        await server.until(() => server.receivedBytes >= whole.length)
+        await client.until(() => client.receivedBytes >= whole.length)
         t.ok(server.received.equals(whole))
         t.ok(client.received.equals(whole))
         t.equal(other.remoteAddress, socket.localAddress)
@@ -153,16 +159,57 @@ for (const kind of subjects)
         while (socket.write(block) || written < 512) written++
         t.ok(socket.bufferedBytes() > 0)
         const total = (written + 1) * block.length
-        t.ok(server.received.length < total)
+        t.ok(server.receivedBytes < total)
         other.resume()
         await client.until(() => client.events.includes('drain'))
-        await server.until(() => server.received.length === total)
+        await server.until(() => server.receivedBytes === total)
         t.equal(socket.bufferedBytes(), 0)
         socket.destroy()
         other.destroy()
         await server.until(() => server.events.includes('close'))
         await client.until(() => client.events.includes('close'))
         await listener.close()
+      })
+    })
+
+    await t.test('lent memory is not used again before what lies in it is sent', async (t) => {
+      await kind.run(async (subject) => {
+        const { runtime, host } = subject
+        const { server, client, socket, other, listener } = await connected(subject)
+        // All that is sent to the lending socket is written on to one whose peer does not read.
+        other.pause()
+        const pieceBytes = 300_000
+        const sent = Buffer.alloc(40 * pieceBytes)
+        for (let at = 0; at < sent.length; at += 4) sent.writeInt32LE(at, at)
+        const source = new Peer()
+        const sources = await runtime.network.listen({ host, port: 0 }, (from) => {
+          from.write(sent)
+          return source.handlers()
+        })
+        const lending = new Peer()
+        const handlers = lending.handlers()
+        let relayed = 0
+        let gatheredUpTo = 0
+        const at = { host, port: sources.port, timeoutMs: 5000, lends: true }
+        const reader: Socket = runtime.network.connect(at, {
+          ...handlers,
+          onData: (chunk) => {
+            relayed += chunk.length
+            socket.write(chunk)
+            // A piece, a few chunks as they come, a piece.
+            if (relayed > gatheredUpTo + pieceBytes)
+              gatheredUpTo = relayed + (reader.gather?.(pieceBytes, 0).length ?? 0)
+            reader.giveBack?.()
+            handlers.onEnd()
+          },
+        })
+        await lending.until(() => relayed === sent.length)
+        other.resume()
+        await server.until(() => server.receivedBytes === sent.length)
+        t.ok(server.received.equals(sent))
+        for (const end of [reader, socket, other]) end.destroy()
+        await client.until(() => client.events.includes('close'))
+        await Promise.all([listener.close(), sources.close()])
       })
     })
 
@@ -211,7 +258,7 @@ for (const kind of subjects)
         await server.until(() => server.events.length > 0)
         other.destroy()
         await server.until(() => server.events.includes('close'))
-        t.equal(server.received.length, 0)
+        t.equal(server.receivedBytes, 0)
         t.equal(client.events.filter((event) => event === 'close').length, 1)
         await listener.close()
       })
