@@ -7,7 +7,7 @@ import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import { type HttpServer, serveHttp } from '../cluster/runtime/http.ts'
 import { type RunningServer, type ServerContext, runServer } from '../cluster/runtime/process.ts'
 import { authProblems } from './admin/access.ts'
-import { exposureProblems } from './admin/exposure.ts'
+import { exposureProblems, exposureWarnings } from './admin/exposure.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
 import { type Endpoint, endpointProblems, endpointsOf } from './endpoints.ts'
@@ -21,7 +21,13 @@ import type { Replaced } from './processes/serving-side.ts'
 import { RootSite } from './root-site.ts'
 import type { TableView } from './table-view.ts'
 import { tlsProblems } from './tls-options.ts'
-import { connectControl, connectData, nodeAccess, zooKeeperProblems } from './zookeeper-sessions.ts'
+import {
+  connectControl,
+  connectData,
+  hasIdentity,
+  nodeAccess,
+  zooKeeperProblems,
+} from './zookeeper-sessions.ts'
 
 type Context = ServerContext<GatewayConfig>
 
@@ -51,6 +57,9 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
         context.log.warn('ZooKeeper nodes made here are open to everyone', {
           help: 'set zookeeper.user and zookeeper.password, or zookeeper.acl: open',
         })
+      const { auth, zookeeper } = context.config
+      for (const warning of exposureWarnings(auth.enabled, hasIdentity(zookeeper)))
+        context.log.warn('exposed', { warning })
       return new GatewayProcess(context).start()
     },
   })

@@ -39,6 +39,11 @@ export function nodeAccess(config: ZooKeeperConfig): {
     : { access: 'creator', isImplied: false }
 }
 
+/** ZooKeeper can tell the control session from others. */
+export function hasIdentity(config: ZooKeeperConfig): boolean {
+  return writer(config) !== undefined
+}
+
 /** What is wrong between the options of the section. */
 export function zooKeeperProblems(config: ZooKeeperConfig): readonly string[] {
   const half = (path: string, given: { user: string | undefined; password: string | undefined }) =>

@@ -75,6 +75,8 @@ export interface CreateOptions {
   readonly ephemeral?: boolean
   /** Appends a ten-digit counter of the parent to the name. */
   readonly sequential?: boolean
+  /** For the identity of this session alone, whatever other nodes get; open when it has none. */
+  readonly secret?: boolean
 }
 
 export type CoordinatorOperation =
@@ -83,6 +85,7 @@ export type CoordinatorOperation =
       readonly path: string
       readonly data: Buffer
       readonly ephemeral?: boolean
+      readonly secret?: boolean
     }
   | {
       readonly type: 'set'
@@ -119,6 +122,8 @@ export interface Coordinator {
   readonly children: (path: string, watch?: Watch) => Promise<readonly string[]>
   /** Who may do what with the node. Needs the right to read it. */
   readonly acl: (path: string) => Promise<readonly AccessRule[]>
+  /** Makes a node as if it had been created `secret`. Without an identity it rejects: `no-auth`. */
+  readonly keepSecret: (path: string) => Promise<void>
   /** Without `version` whatever is there is replaced. */
   readonly set: (path: string, data: Buffer, version?: number) => Promise<NodeStat>
   readonly remove: (path: string, version?: number) => Promise<void>

@@ -14,11 +14,13 @@ export type LinkRequest =
       readonly data: Buffer
       readonly ephemeral: boolean
       readonly sequential: boolean
+      readonly secret: boolean
     }
   | { readonly type: 'get'; readonly path: string; readonly watch: boolean }
   | { readonly type: 'exists'; readonly path: string; readonly watch: boolean }
   | { readonly type: 'children'; readonly path: string; readonly watch: boolean }
   | { readonly type: 'acl'; readonly path: string }
+  | { readonly type: 'keep-secret'; readonly path: string }
   /** `version` -1 matches every version. */
   | {
       readonly type: 'set'

@@ -231,6 +231,9 @@ export class MemoryCoordination {
         const node = this.#tree.node(request.path)
         return node === undefined ? { code: 'no-node' } : { code: 'ok', access: node.access }
       }
+      // Sessions in memory prove no identity.
+      case 'keep-secret':
+        return { code: this.#tree.node(request.path) === undefined ? 'no-node' : 'no-auth' }
       case 'create':
       case 'set':
       case 'remove':

@@ -125,9 +125,9 @@ export class SessionClient implements Coordinator {
   }
 
   async create(path: string, data: Buffer, options: CreateOptions = {}): Promise<string> {
-    const { ephemeral = false, sequential = false } = options
+    const { ephemeral = false, sequential = false, secret = false } = options
     const reply = await this.#request(
-      { type: 'create', path, data, ephemeral, sequential },
+      { type: 'create', path, data, ephemeral, sequential, secret },
       isPath(path) ? data.length + path.length : 'bad-arguments',
     )
     return reply.path ?? path
@@ -162,6 +162,10 @@ export class SessionClient implements Coordinator {
   async acl(path: string): Promise<readonly AccessRule[]> {
     const reply = await this.#request({ type: 'acl', path }, isPath(path) ? 0 : 'bad-arguments')
     return reply.access ?? []
+  }
+
+  async keepSecret(path: string): Promise<void> {
+    await this.#request({ type: 'keep-secret', path }, isPath(path) ? 0 : 'bad-arguments')
   }
 
   async set(path: string, data: Buffer, version = -1): Promise<NodeStat> {

@@ -42,6 +42,8 @@ export interface ZooKeeperLinkOptions {
   readonly auth: string | undefined
   /** The access list of nodes created here. */
   readonly access: readonly AccessRule[]
+  /** That of secret ones, when there is an identity that could be meant. */
+  readonly secretAccess: readonly AccessRule[]
 }
 
 const backoffMsMin = 50
@@ -63,6 +65,7 @@ class ZooKeeperLink implements Link {
   readonly #client: Client
   readonly #manager: ConnectionManager
   readonly #access: ACL[]
+  readonly #secretAccess: ACL[]
   #isUp = false
   #isClosed = false
   #attempts = 0
@@ -78,9 +81,8 @@ class ZooKeeperLink implements Link {
     this.#handlers = handlers
     this.#options = options
     this.#timeoutMs = options.sessionTimeoutMs
-    this.#access = options.access.map(
-      ({ permissions, scheme, id }) => new ACL(permissions, new Id(scheme, id)),
-    )
+    this.#access = options.access.map(aclOf)
+    this.#secretAccess = options.secretAccess.map(aclOf)
     const hosts = options.servers.map(({ host, port }) => `${host}:${port}`).join(',')
     this.#client = createClient(hosts + options.chroot, {
       sessionTimeout: options.sessionTimeoutMs,
@@ -106,7 +108,8 @@ class ZooKeeperLink implements Link {
     switch (request.type) {
       case 'create': {
         const mode = createMode(request)
-        client.create(request.path, request.data, this.#access, mode, (error, path) =>
+        const access = this.#accessOf(request.secret)
+        client.create(request.path, request.data, access, mode, (error, path) =>
           answer(error, () => ({ code: 'ok', path })),
         )
         return
@@ -137,6 +140,11 @@ class ZooKeeperLink implements Link {
           answer(error, () => ({ code: 'ok', access: accessOf(rules) })),
         )
         return
+      case 'keep-secret': {
+        const done = (error: unknown): void => answer(error, () => ({ code: 'ok' }))
+        client.setACL(request.path, this.#secretAccess, done)
+        return
+      }
       case 'set':
         client.setData(request.path, request.data, request.version, (error, stat) =>
           answer(error, () => ({ code: 'ok', stat: statOf(stat) })),
@@ -154,6 +162,11 @@ class ZooKeeperLink implements Link {
         this.#sync(request.path, (error) => answer(error, () => ({ code: 'ok' })))
         return
     }
+  }
+
+  #accessOf(isSecret: boolean | undefined): ACL[] {
+    const isKept = isSecret === true && this.#options.auth !== undefined
+    return isKept ? this.#secretAccess : this.#access
   }
 
   reconnect(): void {
@@ -281,7 +294,7 @@ class ZooKeeperLink implements Link {
           transaction.create(
             operation.path,
             operation.data,
-            this.#access,
+            this.#accessOf(operation.secret),
             operation.ephemeral === true ? CreateMode.EPHEMERAL : CreateMode.PERSISTENT,
           )
           break
@@ -340,6 +353,10 @@ class ZooKeeperLink implements Link {
       ? this.#options.chroot
       : this.#options.chroot + path
   }
+}
+
+function aclOf({ permissions, scheme, id }: AccessRule): ACL {
+  return new ACL(permissions, new Id(scheme, id))
 }
 
 function createMode(options: {

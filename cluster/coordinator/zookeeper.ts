@@ -73,16 +73,18 @@ export function connectZooKeeper(runtime: Runtime, options: ZooKeeperOptions): C
       auth:
         options.auth === undefined ? undefined : `${options.auth.user}:${options.auth.password}`,
       access,
+      secretAccess: [creator],
     }),
   )
 }
+
+/** Stands for what the connection has proved. */
+const creator: AccessRule = { permissions: Permission.ALL, scheme: 'auth', id: '' }
 
 /** The list that nodes created here get. */
 function accessOf({ access, auth, readers }: ZooKeeperOptions): readonly AccessRule[] {
   if (access !== 'creator') return openAccess
   if (auth === undefined) throw new Error('access for the creator alone needs auth')
-  // Stands for what the connection has proved.
-  const creator = { permissions: Permission.ALL, scheme: 'auth', id: '' }
   if (readers === undefined) return [creator]
   const permissions = Permission.READ
   if (readers === 'anyone') return [creator, { permissions, scheme: 'world', id: 'anyone' }]

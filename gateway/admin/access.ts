@@ -47,8 +47,8 @@ export function openAccess(services: Services, auth: AuthConfig): Access | undef
   const common = { runtime, coordinator, tree, journal }
   const wallMs = (): number => runtime.clock.wallMs()
   const accounts = new Accounts({
-    users: new Registry(common, { kind: 'user', folder: 'users' }),
-    tokens: new Registry(common, { kind: 'token', folder: 'tokens' }),
+    users: new Registry(common, { kind: 'user', folder: 'users', isSecret: true }),
+    tokens: new Registry(common, { kind: 'token', folder: 'tokens', isSecret: true }),
     passwords: new Passwords(),
     wallMs,
   })

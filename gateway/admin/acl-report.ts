@@ -2,11 +2,14 @@
  * Which nodes anybody may change (gateway.md X-3): the Go proxy's tools and the table migrator make
  * nodes for the whole world, and a gateway set to close its nodes does not close old ones. Walks the
  * mapping nodes, then the control tree, in the order of their paths, a bounded part of it per page.
+ * It also tells who else may read what only the control session should.
  */
 import { type Static, Type } from 'typebox'
 import { type Coordinator, CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
 import { type AccessRule, Permission } from '../../cluster/coordinator/tree.ts'
+import { secretFolders } from './control-tree.ts'
 import { ApiError } from './problem.ts'
+import { othersIn } from './secret-nodes.ts'
 
 export const AclQuery = Type.Object(
   {
@@ -27,6 +30,8 @@ export const AclPage = Type.Object({
       rights: Type.String(),
     }),
   ),
+  /** Users, tokens and sessions that not only the gateway may read, and who else. */
+  secrets: Type.Array(Type.Object({ path: Type.String(), others: Type.Array(Type.String()) })),
   /** Nodes whose list this gateway may not see. */
   hidden: Type.Array(Type.String()),
   checked: Type.Integer(),
@@ -49,6 +54,7 @@ interface Place {
 export class AclReport {
   readonly #coordinator: Coordinator
   readonly #roots: readonly (Place & { readonly depth: number })[]
+  readonly #secretPaths: readonly string[]
 
   constructor(
     coordinator: Coordinator,
@@ -59,6 +65,7 @@ export class AclReport {
       { path: at.root, kind: 'mapping', depth: 1 },
       { path: at.controlRoot, kind: 'control', depth: DEPTH_MAX },
     ]
+    this.#secretPaths = secretFolders.map((name) => `${at.controlRoot}/${name}`)
   }
 
   /** Rejects with a `CoordinatorError` when ZooKeeper does not answer. */
@@ -76,6 +83,7 @@ export class AclReport {
       places.push(place)
     }
     const open: AclPage['open'] = []
+    const secrets: AclPage['secrets'] = []
     const hidden: string[] = []
     let checked = 0
     for (let at = 0; at < places.length; at += READS_AT_ONCE) {
@@ -89,16 +97,23 @@ export class AclReport {
         else {
           const rights = worldRights(list)
           if (/[cdwa]/.test(rights)) open.push({ path: place.path, kind: place.kind, rights })
+          const others = this.#isSecret(place) ? othersIn(list) : []
+          if (others.length > 0) secrets.push({ path: place.path, others: [...others] })
         }
       }
     }
     const last = places.at(-1)
     return {
       open,
+      secrets,
       hidden,
       checked,
       ...(more && last !== undefined ? { cursor: `${last.kind}:${last.path}` } : {}),
     }
+  }
+
+  #isSecret({ path }: Place): boolean {
+    return this.#secretPaths.some((folder) => path === folder || path.startsWith(`${folder}/`))
   }
 
   #resume(cursor: string | undefined): { readonly root: number; readonly after: string } {

@@ -5,10 +5,15 @@
  *     history/<table>/<seq>        the versions of a mapping, by number of their audit entry
  *     audit/head                   {"seq", "hash", "folder", "inFolder"}
  *     audit/<day>[.n]/<seq>        the entries, hash-chained
- *     users/<name>   tokens/<id>   sessions/<id>   requests/<day>/<key>   previews/<token>/<n>
+ *     users/<name>   tokens/<id>   sessions/<id>   secret, as far as ZooKeeper knows who asks
+ *     requests/<day>/<key>   previews/<token>/<n>
  *     locks/<name>                 ephemeral: who does what only one gateway should do
  */
-import { type Coordinator, CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
+import {
+  type Coordinator,
+  CoordinatorError,
+  type CreateOptions,
+} from '../../cluster/coordinator/coordinator.ts'
 import { noEntries } from './audit-chain.ts'
 
 const folders = [
@@ -17,13 +22,12 @@ const folders = [
   'gateways',
   'history',
   'audit',
-  'users',
-  'tokens',
-  'sessions',
   'requests',
   'previews',
   'locks',
 ] as const
+/** Hashes of passwords, tokens and cookies: for the identity that writes them alone. */
+export const secretFolders = ['users', 'tokens', 'sessions'] as const
 
 export class ControlTree {
   readonly root: string
@@ -44,6 +48,8 @@ export class ControlTree {
     if (this.#isThere) return
     await makePath(this.#coordinator, this.root)
     await Promise.all(folders.map((name) => makePath(this.#coordinator, this.path(name))))
+    for (const name of secretFolders)
+      await createIfAbsent(this.#coordinator, this.path(name), Buffer.alloc(0), { secret: true })
     await createIfAbsent(this.#coordinator, this.path('epoch'), Buffer.alloc(0))
     const head = Buffer.from(JSON.stringify(noEntries))
     await createIfAbsent(this.#coordinator, this.path('audit', 'head'), head)
@@ -68,9 +74,10 @@ export async function createIfAbsent(
   coordinator: Coordinator,
   path: string,
   data: Buffer,
+  options: CreateOptions = {},
 ): Promise<boolean> {
   try {
-    await coordinator.create(path, data)
+    await coordinator.create(path, data, options)
   } catch (error) {
     if (isCode(error, 'no-node')) return false
     if (!isCode(error, 'node-exists')) throw error

@@ -4,6 +4,15 @@
  */
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/
 
+/** What everybody who reaches ZooKeeper can do with those who log in here. */
+export function exposureWarnings(hasAuth: boolean, hasIdentity: boolean): string[] {
+  if (!hasAuth || hasIdentity) return []
+  return [
+    'users, tokens and sessions can be read and changed by whoever reaches ZooKeeper: ' +
+      'set zookeeper.user and zookeeper.password',
+  ]
+}
+
 /** `hasAuth`: a configured `auth` section guards the port. */
 export function exposureProblems(http: { readonly host: string }, hasAuth: boolean): string[] {
   if (hasAuth || LOOPBACK.test(http.host)) return []

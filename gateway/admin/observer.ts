@@ -38,6 +38,8 @@ export interface ObserverParts {
   readonly events: EventHub
   /** This gateway. */
   readonly gateway: () => string
+  /** The lease is this gateway's now. */
+  readonly onHeld?: () => void
 }
 
 export class Observer {
@@ -67,7 +69,10 @@ export class Observer {
     this.#lease = new Lease(parts, {
       name: 'observer',
       holder: parts.gateway(),
-      onHeld: () => void this.#sweep(),
+      onHeld: () => {
+        void this.#sweep()
+        parts.onHeld?.()
+      },
     })
     this.#scheduleMark()
   }

@@ -29,6 +29,8 @@ export interface RegistryOptions {
   readonly kind: string
   /** `clusters`: the folder of the control tree. */
   readonly folder: string
+  /** Nobody else may read its nodes. */
+  readonly isSecret?: boolean
   /** Throws `ApiError` when the author may not make this of that. */
   readonly onChange?: (change: FolderChange) => void
 }
@@ -124,7 +126,7 @@ export class Registry {
       return {
         operations: [
           current === undefined
-            ? { type: 'create', path, data }
+            ? { type: 'create', path, data, secret: this.#options.isSecret === true }
             : { type: 'set', path, data, version: current.version },
         ],
         entries: [{ ...draft, action: current === undefined ? 'create' : 'change' }],

@@ -19,6 +19,7 @@ import { IdempotentRequests } from './idempotency.ts'
 import { Journal } from './journal.ts'
 import { Observer } from './observer.ts'
 import { type Registry, Registry as RegistryFolder } from './registry.ts'
+import { closeSecretNodes } from './secret-nodes.ts'
 import { snippetsFor } from './snippets.ts'
 import { type DecidedChange, TableEdits } from './table-edits.ts'
 import { TableHistories } from './table-history.ts'
@@ -134,6 +135,7 @@ export class Services {
       histories,
       events: this.events,
       gateway: self,
+      onHeld: () => this.#tidySoon(),
     })
     mirror.onChange = (change) => this.observer.saw(change)
     journal.onCommitted = (entries) => {
@@ -296,6 +298,8 @@ export class Services {
   /** One gateway tidies for all. */
   async #tidy(): Promise<void> {
     if (!this.observer.isHolder) return
+    const closed = await closeSecretNodes(this.coordinator, this.tree)
+    if (closed > 0) this.runtime.log.info('users, tokens and sessions closed to others', { closed })
     await this.requests.expire()
     await this.changeSets.expire()
     for (const tidy of this.#tidyings) await tidy()
@@ -303,9 +307,14 @@ export class Services {
 
   #scheduleExpiry(): void {
     this.#expireTimer = this.runtime.timers.after(EXPIRE_MS, () => {
-      void this.#tidy()
-        .catch((error: unknown) => this.runtime.log.debug('control tree not tidied', { error }))
-        .finally(() => this.#scheduleExpiry())
+      this.#tidySoon()
+      this.#scheduleExpiry()
     })
+  }
+
+  #tidySoon(): void {
+    void this.#tidy().catch((error: unknown) =>
+      this.runtime.log.debug('control tree not tidied', { error }),
+    )
   }
 }

@@ -63,7 +63,7 @@ export class Sessions {
       const all = await this.#coordinator.children(this.#tree.path('sessions'))
       if (all.length >= SESSIONS_MAX) throw new ApiError('busy', 'too many are logged in')
       const data = Buffer.from(JSON.stringify(opened))
-      await this.#coordinator.create(this.#tree.path('sessions', id), data)
+      await this.#coordinator.create(this.#tree.path('sessions', id), data, { secret: true })
       await this.#folder.refresh(id)
     } catch (error) {
       throw fromCoordinator(error, true)

@@ -13,6 +13,8 @@ import { loadConfig } from '../../cluster/runtime/config.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { type AclPage, AclReport } from '../../gateway/admin/acl-report.ts'
+import { ControlTree } from '../../gateway/admin/control-tree.ts'
+import { closeSecretNodes } from '../../gateway/admin/secret-nodes.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
 import { AccessProbe } from '../../gateway/routing/access-probe.ts'
 import { connectControl, connectData } from '../../gateway/zookeeper-sessions.ts'
@@ -124,6 +126,45 @@ async function claims(t: Test, start: () => Promise<Server>): Promise<void> {
     t.teardown(() => absent.close())
     await right.data.exists('/gateway/none')
     t.equal(absent.problem(), undefined, 'a root that is not there yet is no refusal')
+  })
+
+  await t.test('X-3: users, tokens and sessions are for the control session alone', async (t) => {
+    const both = { ...reader, ...writer, 'zookeeper.acl': 'open' }
+    const { data, control } = sessions(t, server.port, both)
+    const tree = new ControlTree(control, `${root}.secret`)
+    // As an older version made them.
+    await control.create(tree.root, Buffer.alloc(0))
+    await control.create(tree.path('users'), Buffer.alloc(0))
+    await control.create(tree.path('users', 'old'), Buffer.from('hash'))
+    await tree.ensure()
+    await control.create(tree.path('sessions', 'new'), Buffer.from('x'), { secret: true })
+    await control.multi([
+      { type: 'create', path: tree.path('tokens', 'new'), data: Buffer.from('x'), secret: true },
+    ])
+    const report = new AclReport(control, { root: `${root}.none`, controlRoot: tree.root })
+    const secrets = async () => (await report.page({})).secrets.map(({ path }) => path)
+    const old = [tree.path('users'), tree.path('users', 'old')]
+    t.same(await secrets(), old)
+    t.equal(await codeOf(data.get(tree.path('users', 'old'))), 'ok')
+    t.equal(await closeSecretNodes(stranger, tree), 0, 'nobody in particular can close nothing')
+    t.equal(await closeSecretNodes(control, tree), 2)
+    t.equal(await closeSecretNodes(control, tree), 0)
+    t.same(await secrets(), [])
+    const paths = [
+      ...old,
+      tree.path('sessions'),
+      tree.path('sessions', 'new'),
+      tree.path('tokens', 'new'),
+    ]
+    for (const path of paths) {
+      t.equal(await codeOf(data.get(path)), 'no-auth', path)
+      t.equal(await codeOf(stranger.set(path, Buffer.alloc(0))), 'no-auth', path)
+      t.equal(await codeOf(control.set(path, Buffer.from('y'))), 'ok', path)
+    }
+    t.equal(await codeOf(data.children(tree.path('users'))), 'no-auth', 'not even their names')
+    await stranger.create('/plain', Buffer.alloc(0), { secret: true })
+    t.equal(await codeOf(data.get('/plain')), 'ok', 'without an identity nothing is secret')
+    t.equal(await codeOf(stranger.keepSecret('/plain')), 'no-auth')
   })
 
   await t.test(

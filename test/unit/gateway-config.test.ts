@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { effectiveConfig, loadConfig } from '../../cluster/runtime/config.ts'
-import { exposureProblems } from '../../gateway/admin/exposure.ts'
+import { exposureProblems, exposureWarnings } from '../../gateway/admin/exposure.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
 import { translateGoProxyConfig } from '../../gateway/go-proxy-config.ts'
 import { tagLabels } from '../../gateway/metrics.ts'
@@ -162,6 +162,9 @@ void t.test(
         /http\.host .*auth section.*health: \{host, port\}/,
       ])
     t.same(exposureProblems({ host: '0.0.0.0' }, true), [])
+    t.match(exposureWarnings(true, false), [/tokens and sessions can be read.*zookeeper\.user/])
+    t.same(exposureWarnings(true, true), [])
+    t.same(exposureWarnings(false, false), [], 'nobody logs in')
     t.end()
   },
 )
