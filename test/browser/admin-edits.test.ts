@@ -5,15 +5,13 @@
 import type { Browser, Page } from 'playwright-core'
 import t from 'tap'
 import type { Table } from '../../gateway/admin/api/tables.ts'
-import { axeViolations, launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
+import { button } from '../support/admin-screens.ts'
+import { launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
 import { until } from '../support/gateway-world.ts'
 import { type PageWorld, root, startPageWorld } from '../support/page-world.ts'
 
 t.setTimeout(240_000)
 const missing = whyNoBrowser()
-
-const button = (page: Page, name: string | RegExp) =>
-  page.getByRole('button', { name, exact: typeof name === 'string' })
 
 async function tableOf(world: PageWorld, name: string): Promise<Table> {
   return (await world.call('GET', `/tables/${name}`)) as Table
@@ -263,23 +261,6 @@ void t.test('accounts, and a session that ends', { skip: missing ?? false }, asy
     await page.getByLabel('On cluster').fill('beta')
     await answer.getByText('Not allowed').waitFor()
     t.pass('the preview judges by pattern')
-  })
-
-  await t.test('axe finds nothing where accounts are', async (t) => {
-    const checked = await openPage(t, browser, `${world.url}/settings/users`, {
-      bypassPolicy: true,
-    })
-    await checked.page.getByLabel('User name').fill('admin')
-    t.strictSame(await axeViolations(checked.page), [], 'log-in')
-    await checked.page.getByLabel('Password').fill(password)
-    await button(checked.page, 'Log in').click()
-    await checked.page.getByRole('row', { name: /anna/ }).waitFor()
-    t.strictSame(await axeViolations(checked.page), [], 'users')
-    await button(checked.page, 'New user').click()
-    t.strictSame(await axeViolations(checked.page), [], 'a new user')
-    await checked.page.goto(`${world.url}/settings/tokens`)
-    await button(checked.page, 'New token').click()
-    t.strictSame(await axeViolations(checked.page), [], 'a new token')
   })
 
   await t.test('a token is shown once', async (t) => {

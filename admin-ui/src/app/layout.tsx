@@ -6,6 +6,7 @@ import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { useStreamState } from '../api/events.ts'
 import { useSession } from '../api/session.tsx'
+import { zone } from '../design/age.tsx'
 import { Button, IconButton } from '../design/button.tsx'
 import { Icon, type IconName } from '../design/icon.tsx'
 import { Menu, MenuHeading, MenuItem, MenuLine } from '../design/menu.tsx'
@@ -151,6 +152,7 @@ function PersonalMenu({ onHelp }: { readonly onHelp: () => void }) {
   const { t, language, setLanguage } = useText()
   const { info, logOut } = useSession()
   const theme = useTheme()
+  const shown = zone.use()
   const isPerson = info.mode === 'authenticated'
   const name = info.me?.name ?? ''
   return (
@@ -187,13 +189,16 @@ function PersonalMenu({ onHelp }: { readonly onHelp: () => void }) {
           {languages[value]}
         </MenuItem>
       ))}
+      <MenuHeading>{t('zone.label')}</MenuHeading>
+      <MenuItem checked={shown === 'local'} onSelect={() => zone.set('local')}>
+        {t('zone.local', { zone: Intl.DateTimeFormat().resolvedOptions().timeZone })}
+      </MenuItem>
+      <MenuItem checked={shown === 'utc'} onSelect={() => zone.set('utc')}>
+        UTC
+      </MenuItem>
       <MenuLine />
       <MenuItem onSelect={onHelp}>{t('keys.help')}</MenuItem>
-      {isPerson && (
-        <>
-          <MenuItem onSelect={() => void logOut()}>{t('session.logOut')}</MenuItem>
-        </>
-      )}
+      {isPerson && <MenuItem onSelect={() => void logOut()}>{t('session.logOut')}</MenuItem>}
     </Menu>
   )
 }

@@ -6,6 +6,7 @@ import { useSyncExternalStore } from 'react'
 import type { Freshness } from '../../../gateway/admin/api/requests.ts'
 import { useText } from '../text/text.tsx'
 import { Icon } from './icon.tsx'
+import { Choice } from './stored.ts'
 import styles from './age.module.css'
 
 const TICK_MS = 5000
@@ -39,21 +40,29 @@ interface Formats {
 }
 const formats = new Map<string, Formats>()
 
-/** Made once for each language: making them costs more than all that they do. */
-function formatsOf(language: string): Formats {
-  const known = formats.get(language)
+/** Whose clock exact times are shown by. */
+export type Zone = 'local' | 'utc'
+export const zone = new Choice<Zone>('zone', ['local', 'utc'], 'local')
+
+/** Made once for each language and zone: making them costs more than all that they do. */
+function formatsOf(language: string, shown: Zone): Formats {
+  const key = `${language} ${shown}`
+  const known = formats.get(key)
   if (known !== undefined) return known
   const made = {
     relative: new Intl.RelativeTimeFormat(language, { numeric: 'auto' }),
-    exact: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'long' }),
+    exact: new Intl.DateTimeFormat(language, {
+      dateStyle: 'medium',
+      timeStyle: 'long',
+      ...(shown === 'utc' ? { timeZone: 'UTC' } : {}),
+    }),
   }
-  formats.set(language, made)
+  formats.set(key, made)
   return made
 }
 
-function relative(language: string, atMs: number): string {
+function relative(format: Intl.RelativeTimeFormat, atMs: number): string {
   const seconds = Math.round((atMs - Math.max(nowMs, atMs > nowMs ? Date.now() : nowMs)) / 1000)
-  const format = formatsOf(language).relative
   for (const [unit, size] of units)
     if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit)
   return Math.abs(seconds) < 10 ? format.format(0, 'second') : format.format(seconds, 'second')
@@ -66,13 +75,22 @@ export function useNow(): number {
 
 /** `at`: ISO 8601. */
 export function Ago({ at }: { readonly at: string }) {
-  const { language } = useText()
+  const format = formatsOf(useText().language, zone.use())
   useNow()
   const date = new Date(at)
-  const exact = formatsOf(language).exact.format(date)
   return (
-    <time dateTime={at} title={`${exact} · ${date.toISOString()}`} className={styles.ago}>
-      {relative(language, date.getTime())}
+    <time dateTime={at} title={format.exact.format(date)} className={styles.ago}>
+      {relative(format.relative, date.getTime())}
+    </time>
+  )
+}
+
+/** The moment itself, where it matters to the second. */
+export function Moment({ at }: { readonly at: string }) {
+  const { exact } = formatsOf(useText().language, zone.use())
+  return (
+    <time dateTime={at} className={styles.ago}>
+      {exact.format(new Date(at))}
     </time>
   )
 }

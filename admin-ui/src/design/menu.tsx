@@ -2,13 +2,15 @@
 import * as Radix from '@radix-ui/react-dropdown-menu'
 import type { ReactElement, ReactNode } from 'react'
 import { Icon, type IconName } from './icon.tsx'
+import { useLayer } from './layer.ts'
 import styles from './menu.module.css'
 
 export function Menu(props: { readonly trigger: ReactElement; readonly children: ReactNode }) {
+  const { root, container } = useLayer()
   return (
-    <Radix.Root modal={false}>
+    <Radix.Root modal={false} {...root}>
       <Radix.Trigger asChild>{props.trigger}</Radix.Trigger>
-      <Radix.Portal>
+      <Radix.Portal container={container}>
         <Radix.Content className={styles.menu} align="end" sideOffset={4} collisionPadding={8}>
           {props.children}
         </Radix.Content>

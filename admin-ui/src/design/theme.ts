@@ -1,9 +1,9 @@
 /** Light, dark or what the system says; `public/theme.js` applies it before the first paint. */
 import { useSyncExternalStore } from 'react'
+import { store } from './stored.ts'
 
 export type Theme = 'light' | 'dark' | 'system'
 
-const KEY = 'metaproxy.theme'
 const listeners = new Set<() => void>()
 
 function read(): Theme {
@@ -14,12 +14,7 @@ function read(): Theme {
 export function setTheme(theme: Theme): void {
   if (theme === 'system') delete document.documentElement.dataset['theme']
   else document.documentElement.dataset['theme'] = theme
-  try {
-    if (theme === 'system') localStorage.removeItem(KEY)
-    else localStorage.setItem(KEY, theme)
-  } catch {
-    // Storage is forbidden: the choice lasts as long as the page.
-  }
+  store('theme', theme === 'system' ? undefined : theme)
   for (const listener of listeners) listener()
 }
 

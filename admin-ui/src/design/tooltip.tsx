@@ -1,6 +1,7 @@
 /** A few words beside something, on hover and on focus; never the only place that says it. */
 import * as Radix from '@radix-ui/react-tooltip'
 import type { ReactElement, ReactNode } from 'react'
+import { useLayer } from './layer.ts'
 import styles from './tooltip.module.css'
 
 export function TooltipProvider({ children }: { readonly children: ReactNode }) {
@@ -8,10 +9,11 @@ export function TooltipProvider({ children }: { readonly children: ReactNode }) 
 }
 
 export function Tooltip(props: { readonly text: ReactNode; readonly children: ReactElement }) {
+  const { root, container } = useLayer()
   return (
-    <Radix.Root>
+    <Radix.Root {...root}>
       <Radix.Trigger asChild>{props.children}</Radix.Trigger>
-      <Radix.Portal>
+      <Radix.Portal container={container}>
         <Radix.Content className={styles.tooltip} sideOffset={6} collisionPadding={8}>
           {props.text}
         </Radix.Content>

@@ -1,4 +1,4 @@
-/** What events make of the rows of a list that are loaded. Pure. */
+/** What events make of the rows of a list that are loaded, and which of them are of one table. Pure. */
 import type { ServerEvent } from '../../../gateway/admin/api/events.ts'
 import type { Table, TableState } from '../../../gateway/admin/api/tables.ts'
 
@@ -11,7 +11,7 @@ const states: Readonly<Record<TableState, true>> = {
   frozen: true,
 }
 
-function isTableState(state: string | undefined): state is TableState {
+export function isTableState(state: string | undefined): state is TableState {
   return state !== undefined && Object.hasOwn(states, state)
 }
 
@@ -41,4 +41,15 @@ export function gathered(events: readonly ServerEvent[]): {
     else news++
   }
   return { changed, news }
+}
+
+/** Events of one table, the newest first and at most `max`, after more have come. */
+export function withEventsOf(
+  name: string,
+  kept: readonly ServerEvent[],
+  events: readonly ServerEvent[],
+  max: number,
+): readonly ServerEvent[] {
+  const own = events.filter((event) => event.topic === 'tables' && event.name === name)
+  return own.length === 0 ? kept : [...own.toReversed(), ...kept].slice(0, max)
 }

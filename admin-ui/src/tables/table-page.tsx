@@ -1,4 +1,4 @@
-/** One table: its route as ZooKeeper, gateways and metas see it, partitions, clients, history, snippet. */
+/** One table: its route as ZooKeeper, gateways and metas see it, partitions, clients, history, events, snippet. */
 import { useQuery } from '@tanstack/react-query'
 import { useLocation, useRoute, useSearchParams } from 'wouter'
 import type { Table } from '../../../gateway/admin/api/tables.ts'
@@ -14,6 +14,7 @@ import { Empty, Loaded } from '../design/state.tsx'
 import { Tabs } from '../design/tabs.tsx'
 import { useText } from '../text/text.tsx'
 import { EditDialog } from './edit-dialog.tsx'
+import { EventsTab, useTableEvents } from './events-tab.tsx'
 import { HistoryTab } from './history-tab.tsx'
 import { ClientsTab, SnippetTab } from './other-tabs.tsx'
 import { PartitionsTab } from './partitions-tab.tsx'
@@ -21,7 +22,7 @@ import { RouteTab } from './route-tab.tsx'
 import { tableHref } from './table-columns.tsx'
 import { TableStateMark } from './table-state.tsx'
 
-const tabs = ['route', 'partitions', 'clients', 'history', 'snippet'] as const
+const tabs = ['route', 'partitions', 'clients', 'history', 'events', 'snippet'] as const
 type Tab = (typeof tabs)[number]
 
 const labels = {
@@ -29,12 +30,17 @@ const labels = {
   partitions: 'table.partitions',
   clients: 'table.clients',
   history: 'table.history',
+  events: 'table.events',
   snippet: 'table.snippet',
 } as const satisfies Record<Tab, string>
 
 export function TablePage() {
   const [, params] = useRoute('/tables/:name/:tab?')
-  const name = params?.name ?? ''
+  const { name = '', tab } = params ?? {}
+  return <OneTable key={name} name={name} tab={tabs.find((one) => one === tab) ?? 'route'} />
+}
+
+function OneTable({ name, tab }: { readonly name: string; readonly tab: Tab }) {
   const { t } = useText()
   const [, go] = useLocation()
   const polling = usePolling()
@@ -44,7 +50,7 @@ export function TablePage() {
     refetchInterval: polling,
   })
   const href = tableHref(name)
-  const tab = tabs.find((one) => one === params?.tab) ?? 'route'
+  const events = useTableEvents(name)
   if (table.error instanceof ApiProblem && table.error.status === 404)
     return (
       <Page title={name}>
@@ -72,6 +78,7 @@ export function TablePage() {
             {tab === 'partitions' && <PartitionsTab name={name} />}
             {tab === 'clients' && <ClientsTab name={name} />}
             {tab === 'history' && <HistoryTab name={name} table={found} />}
+            {tab === 'events' && <EventsTab name={name} events={events} />}
             {tab === 'snippet' && <SnippetTab name={name} />}
             <Dialogs table={found} onRemoved={() => go('/tables')} />
           </>

@@ -23,11 +23,9 @@ export const en = {
   'action.close': 'Close',
   'action.copied': 'Copied',
   'action.copy': 'Copy',
-  'action.delete': 'Delete',
   'action.edit': 'Edit',
   'action.older': 'Show older',
   'action.retry': 'Try again',
-  'action.save': 'Save',
   'action.undo': 'Undo',
   'age.live': 'Live',
   'age.loading': 'Still reading',
@@ -223,6 +221,16 @@ export const en = {
   'edit.undoReason': 'Undo',
   'edit.undone': '{name} is as it was before',
   'edit.unknown': 'The change may or may not have happened. Saving again does it at most once.',
+  'events.changed': 'Changed',
+  'events.created': 'Created',
+  'events.cutOff': 'No live events now',
+  'events.deleted': 'Deleted',
+  'events.listening': 'Listening',
+  'events.live': 'Live events',
+  'events.none': 'Nothing has happened since this page was opened',
+  'events.noneWords': 'Changes by whatever tool appear here at once, state changes too.',
+  'events.recorded': 'Recorded changes',
+  'events.what': 'Event',
   'form.asForm': 'As form',
   'form.asJson': 'As JSON',
   'form.clusterHint': 'A registered cluster fills in its meta servers.',
@@ -515,6 +523,7 @@ export const en = {
   'table.absentWords':
     'Clients that ask for it are told that it does not exist. Its earlier versions, if any, are below.',
   'table.clients': 'Clients',
+  'table.events': 'Events',
   'table.history': 'History',
   'table.isFrozen': 'The table is frozen.',
   'table.more': 'More',
@@ -605,4 +614,12 @@ export const en = {
   'users.removeWords':
     'Their sessions end at once. What they changed stays in the audit under their name.',
   'users.removed': 'User {name} is deleted',
+  'zone.label': 'Exact times',
+  'zone.local': 'Local ({zone})',
 } as const
+
+/** By a language's own rule for numbers; Chinese has one form. */
+export type Counted = { readonly one: string; readonly other: string }
+export type Texts = {
+  readonly [Key in keyof typeof en]: (typeof en)[Key] extends string ? string : Counted
+}

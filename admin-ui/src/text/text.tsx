@@ -5,20 +5,17 @@
  * put together from pieces.
  */
 import { createContext, type ReactNode, useContext, useMemo, useState } from 'react'
-import { en } from './en.ts'
+import { readStored, store } from '../design/stored.ts'
+import { en, type Texts } from './en.ts'
 import { zh } from './zh.ts'
 
-export type Counted = { readonly one: string; readonly other: string }
-export type Texts = {
-  readonly [Key in keyof typeof en]: (typeof en)[Key] extends string ? string : Counted
-}
 export type TextKey = keyof typeof en
 export type Values = Readonly<Record<string, string | number>>
 export type Language = 'en' | 'zh'
 
 export const languages = { en: 'English', zh: '中文' } as const satisfies Record<Language, string>
 const texts: Readonly<Record<Language, Texts>> = { en, zh }
-const KEY = 'metaproxy.language'
+const KEY = 'language'
 
 export interface Text {
   readonly language: Language
@@ -38,13 +35,8 @@ const spans = [
 ] as const
 
 function firstLanguage(): Language {
-  try {
-    const stored = localStorage.getItem(KEY)
-    if (stored === 'en' || stored === 'zh') return stored
-  } catch {
-    // Storage is forbidden: the browser's language decides.
-  }
-  return navigator.language.startsWith('zh') ? 'zh' : 'en'
+  const stored = readStored(KEY, ['en', 'zh'])
+  return stored ?? (navigator.language.startsWith('zh') ? 'zh' : 'en')
 }
 
 export function textOf(language: Language): Pick<Text, 't' | 'number' | 'duration'> {
@@ -83,11 +75,7 @@ export function TextProvider({ children }: { readonly children: ReactNode }) {
       ...textOf(language),
       language,
       setLanguage: (next) => {
-        try {
-          localStorage.setItem(KEY, next)
-        } catch {
-          // Lasts as long as the page.
-        }
+        store(KEY, next)
         setLanguage(next)
       },
     }

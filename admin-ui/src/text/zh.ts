@@ -1,5 +1,5 @@
 /** 中文。 */
-import type { Texts } from './text.tsx'
+import type { Texts } from './en.ts'
 
 export const zh: Texts = {
   'about.access': '访问',
@@ -25,11 +25,9 @@ export const zh: Texts = {
   'action.close': '关闭',
   'action.copied': '已复制',
   'action.copy': '复制',
-  'action.delete': '删除',
   'action.edit': '编辑',
   'action.older': '显示更早的',
   'action.retry': '重试',
-  'action.save': '保存',
   'action.undo': '撤销',
   'age.live': '实时',
   'age.loading': '读取中',
@@ -204,6 +202,16 @@ export const zh: Texts = {
   'edit.undoReason': '撤销',
   'edit.undone': '{name} 已恢复原状',
   'edit.unknown': '变更可能已生效也可能没有。再次保存最多只会执行一次。',
+  'events.changed': '已修改',
+  'events.created': '已创建',
+  'events.cutOff': '暂时没有实时事件',
+  'events.deleted': '已删除',
+  'events.listening': '监听中',
+  'events.live': '实时事件',
+  'events.none': '打开本页之后没有发生任何事件',
+  'events.noneWords': '无论由哪个工具修改，变更和状态变化都会立即显示在这里。',
+  'events.recorded': '已记录的变更',
+  'events.what': '事件',
   'form.asForm': '以表单编辑',
   'form.asJson': '以 JSON 编辑',
   'form.clusterHint': '选择已登记的集群会自动填入 meta 服务器。',
@@ -477,6 +485,7 @@ export const zh: Texts = {
   'table.absent': '{name} 没有映射',
   'table.absentWords': '查询它的客户端会被告知表不存在。如有历史版本，见下方。',
   'table.clients': '客户端',
+  'table.events': '事件',
   'table.history': '历史',
   'table.isFrozen': '该表已冻结。',
   'table.more': '更多',
@@ -562,4 +571,6 @@ export const zh: Texts = {
   'users.removeTitle': '删除用户 {name}？',
   'users.removeWords': '其会话立即结束。其修改仍以其名义保留在审计中。',
   'users.removed': '用户 {name} 已删除',
+  'zone.label': '时间显示',
+  'zone.local': '本地时间（{zone}）',
 }
