@@ -35,9 +35,26 @@ interface Sample {
   readonly value: number
 }
 
-interface CounterSeries {
+/** One object each, without closures: of a thousand tables every further one would be cold memory. */
+class CounterSeries implements MetricCounter {
   readonly labels: Labels
-  value: number
+  #value = 0
+
+  constructor(labels: Labels) {
+    this.labels = labels
+  }
+
+  add(amount = 1): void {
+    this.#value += amount
+  }
+
+  value(): number {
+    return this.#value
+  }
+
+  sample(): Sample {
+    return { labels: this.labels, value: this.#value }
+  }
 }
 
 interface HistogramSeries {
@@ -68,15 +85,9 @@ export class Metrics {
     if (family === undefined) {
       const added = new Map<string, CounterSeries>()
       this.#counters.set(name, (family = added))
-      this.#expose(name, help, 'counter', () => [...added.values()])
+      this.#expose(name, help, 'counter', () => [...added.values()].map((one) => one.sample()))
     }
-    const series = this.#seriesOf(family, labels, 1, (given) => ({ labels: given, value: 0 }))
-    return {
-      add: (amount = 1) => {
-        series.value += amount
-      },
-      value: () => series.value,
-    }
+    return this.#seriesOf(family, labels, 1, (given) => new CounterSeries(given))
   }
 
   /**
@@ -92,7 +103,7 @@ export class Metrics {
     if (!this.#counters.has(name)) {
       const family = new Map<string, CounterSeries>()
       this.#counters.set(name, family)
-      this.#expose(name, help, 'counter', () => [...family.values()])
+      this.#expose(name, help, 'counter', () => [...family.values()].map((one) => one.sample()))
     }
     return (...values) => {
       const key = values.length === 1 ? (values[0] ?? '') : JSON.stringify(values)

@@ -16,15 +16,28 @@ import type { QueryScan } from './query-scan.ts'
 const SLOTS = 8192
 /** Longer ones, with many indices, are rare: made anew each time. */
 const KEPT_BYTES_MAX = 512
+/** The arguments of some 100 queries lie together; the last one of them keeps the memory. */
+const BLOCK_BYTES = 4096
+
+/** Memory with what reads it word by word. */
+interface Block {
+  readonly bytes: Buffer
+  readonly view: DataView
+}
 
 export class KnownQuery {
   readonly table: string
-  /** The args struct as the client sent it; not changed. */
-  readonly argument: Buffer
+  /** The args struct as the client sent it lies here from `start` to `end`; not changed. */
+  readonly bytes: Buffer
+  readonly view: DataView
+  readonly start: number
+  readonly end: number
   /** All partitions are asked for. */
   readonly isWhole: boolean
-  /** What `lookup` and `group` hold was found in that turn, and is good for no other. */
+  /** In that turn, and while the routes are of that revision up to that time. */
   turn = -1
+  revision = -1
+  isKeptUntilMs = 0
   lookup: Lookup | undefined = undefined
   group: MetaGroup | undefined = undefined
   /** Counts the table's queries, once it was found mapped. */
@@ -33,10 +46,17 @@ export class KnownQuery {
   gathering: Round | undefined = undefined
   running: Round | undefined = undefined
 
-  constructor(table: string, argument: Buffer, isWhole: boolean) {
+  constructor(table: string, block: Block, isWhole: boolean, start = 0, end = block.bytes.length) {
     this.table = table
-    this.argument = argument
+    this.bytes = block.bytes
+    this.view = block.view
+    this.start = start
+    this.end = end
     this.isWhole = isWhole
+  }
+
+  get argument(): Buffer {
+    return this.bytes.subarray(this.start, this.end)
   }
 
   /** Asked for by a native client, whose answers have another form. */
@@ -51,16 +71,18 @@ export class KnownQuery {
 
 export class KnownQueries {
   readonly #slots: (KnownQuery | undefined)[] = Array.from({ length: SLOTS })
+  #block = blockOf(Buffer.alloc(0))
+  #blockUsed = 0
 
   /** For what the scan found last. */
   scanned(scan: QueryScan): KnownQuery {
-    const { bytes, start, end } = scan
-    const slot = slotOf(bytes, start, end)
-    const known = this.#at(slot, bytes, start, end)
+    const { bytes, view, start, end } = scan
+    const slot = slotOf(view, start, end)
+    const known = this.#at(slot, view, start, end)
     if (known !== undefined) return known
     // Bytes that are no UTF-8 come out as everywhere, with U+FFFD.
     const table = bytes.toString('utf8', scan.nameStart, scan.nameEnd)
-    return this.#add(slot, table, bytes, start, end, scan.isWhole)
+    return this.#add(slot, table, bytes.subarray(start, end), scan.isWhole)
   }
 
   /**
@@ -71,49 +93,70 @@ export class KnownQueries {
     const table = readQuery(argument)
     if (table === undefined) return undefined
     if (isNative) markNative(argument)
-    const slot = slotOf(argument, 0, argument.length)
-    const known = this.#at(slot, argument, 0, argument.length)
+    const { view } = blockOf(argument)
+    const slot = slotOf(view, 0, argument.length)
+    const known = this.#at(slot, view, 0, argument.length)
     if (known !== undefined) return known
-    const isWhole = readIndices(argument).length === 0
-    return this.#add(slot, table, argument, 0, argument.length, isWhole)
+    return this.#add(slot, table, argument, readIndices(argument).length === 0)
   }
 
   /** Either of the pair that a hash leads to. */
-  #at(slot: number, bytes: Buffer, start: number, end: number): KnownQuery | undefined {
+  #at(slot: number, view: DataView, start: number, end: number): KnownQuery | undefined {
     const first = this.#slots[slot]
-    if (first !== undefined && isSame(first.argument, bytes, start, end)) return first
+    if (first !== undefined && isSame(first, view, start, end)) return first
     const second = this.#slots[slot ^ 1]
-    return second !== undefined && isSame(second.argument, bytes, start, end) ? second : undefined
+    return second !== undefined && isSame(second, view, start, end) ? second : undefined
   }
 
-  #add(
-    slot: number,
-    table: string,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    isWhole: boolean,
-  ): KnownQuery {
-    const argument = Buffer.allocUnsafeSlow(end - start)
-    bytes.copy(argument, 0, start, end)
-    const query = new KnownQuery(table, argument, isWhole)
-    if (argument.length > KEPT_BYTES_MAX) return query
+  #add(slot: number, table: string, argument: Buffer, isWhole: boolean): KnownQuery {
+    const { length } = argument
+    if (length > KEPT_BYTES_MAX)
+      return new KnownQuery(table, blockOf(Buffer.from(argument)), isWhole)
+    const { block, start } = this.#room(length)
+    argument.copy(block.bytes, start)
+    const query = new KnownQuery(table, block, isWhole, start, start + length)
     this.#slots[slot ^ 1] = this.#slots[slot] ?? this.#slots[slot ^ 1]
     this.#slots[slot] = query
     return query
   }
+
+  #room(length: number): { readonly block: Block; readonly start: number } {
+    if (this.#block.bytes.length - this.#blockUsed < length) {
+      this.#block = blockOf(Buffer.allocUnsafeSlow(BLOCK_BYTES))
+      this.#blockUsed = 0
+    }
+    const start = this.#blockUsed
+    this.#blockUsed = start + length
+    return { block: this.#block, start }
+  }
 }
 
-function slotOf(bytes: Buffer, start: number, end: number): number {
+export function blockOf(bytes: Buffer): Block {
+  return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) }
+}
+
+function slotOf(view: DataView, start: number, end: number): number {
   let hash = end - start
-  for (let at = start; at < end; at++) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0
-  return (hash ^ (hash >>> 13)) & (SLOTS - 1)
+  let at = start
+  for (; at + 4 <= end; at += 4) hash = mixed(hash ^ view.getInt32(at, true))
+  for (; at < end; at++) hash = mixed(hash ^ view.getUint8(at))
+  return hash & (SLOTS - 1)
 }
 
-function isSame(known: Buffer, bytes: Buffer, start: number, end: number): boolean {
+/** Names that differ in one digit fall on slots that have nothing to do with each other. */
+function mixed(word: number): number {
+  const product = Math.imul(word, 0x9e3779b1)
+  return product ^ (product >>> 15)
+}
+
+function isSame(known: KnownQuery, view: DataView, start: number, end: number): boolean {
   const length = end - start
-  if (known.length !== length) return false
-  for (let index = 0; index < length; index++)
-    if (known[index] !== bytes[start + index]) return false
+  if (known.end - known.start !== length) return false
+  const other = known.view
+  let at = start
+  let otherAt = known.start
+  for (; at + 4 <= end; at += 4, otherAt += 4)
+    if (other.getInt32(otherAt, true) !== view.getInt32(at, true)) return false
+  for (; at < end; at++, otherAt++) if (other.getUint8(otherAt) !== view.getUint8(at)) return false
   return true
 }

@@ -55,6 +55,8 @@ export interface Asked {
 const CLIENT_TIMEOUT_MS_MIN = 1000
 /** A running round older than this no longer holds the next one back. */
 const OVERDUE_MS = 25
+/** A route that has not changed is found again after this. */
+const KEPT_MS = 1000
 /** With less time left than this it is not worth asking again. */
 const SPARE_MS = 50
 
@@ -147,7 +149,8 @@ export class QueryDesk implements Flushable {
       return
     }
     const round = new Round(this.#roundEnd, query, asker, seqid, counts, nowMs, deadlineMs)
-    if (this.#options.coalesces && this.#lookup(query)?.kind === 'route') this.#gather(round, nowMs)
+    if (this.#options.coalesces && this.#lookup(query, nowMs)?.kind === 'route')
+      this.#gather(round, nowMs)
     else this.#start(round, nowMs)
   }
 
@@ -158,7 +161,7 @@ export class QueryDesk implements Flushable {
     asked: Asked,
     nowMs: number,
   ): boolean {
-    const frame = cache.find(query, asker.source, this.#lookup(query), nowMs)
+    const frame = cache.find(query, asker.source, this.#lookup(query, nowMs), nowMs)
     if (frame === undefined) return false
     const { seqid } = asked
     const counts = this.#metrics.queries[asked.version]
@@ -169,7 +172,7 @@ export class QueryDesk implements Flushable {
   }
 
   #start(round: Round, nowMs: number): void {
-    const lookup = this.#lookup(round.query)
+    const lookup = this.#lookup(round.query, nowMs)
     if (lookup?.kind !== 'route') this.#unseat(round, nowMs)
     if (lookup === undefined) {
       this.#load(round, nowMs)
@@ -181,14 +184,27 @@ export class QueryDesk implements Flushable {
     this.#onLookup(round, lookup, nowMs)
   }
 
-  /** From memory; looked up once a turn, in which no change is seen half. */
-  #lookup(query: KnownQuery): Lookup | undefined {
+  /** From memory; at most once a turn, in which no change is seen half. */
+  #lookup(query: KnownQuery, nowMs: number): Lookup | undefined {
     const { turn } = this.#upstreams.batch
     if (query.turn === turn) return query.lookup
-    const lookup = this.#routes.find(query.table)
     query.turn = turn
+    return this.#isKept(query, nowMs) ? query.lookup : this.#find(query, nowMs)
+  }
+
+  /** Of a thousand tables the way to each route is cold memory, so it is not gone every turn. */
+  #isKept({ revision, isKeptUntilMs, group }: KnownQuery, nowMs: number): boolean {
+    return revision === this.#routes.revision && nowMs < isKeptUntilMs && group?.isClosed === false
+  }
+
+  #find(query: KnownQuery, nowMs: number): Lookup | undefined {
+    const lookup = this.#routes.find(query.table)
     query.lookup = lookup
     query.group = lookup?.kind === 'route' ? this.#upstreams.group(lookup.route) : undefined
+    // Only what age does not change; to be found again means to be in use.
+    const isKept = lookup?.kind === 'route' && lookup.route.stale.kind === 'serve'
+    query.revision = this.#routes.revision
+    query.isKeptUntilMs = isKept ? nowMs + KEPT_MS : 0
     return lookup
   }
 

@@ -62,6 +62,11 @@ export class QueryScan {
     return this.#bytes
   }
 
+  /** The same bytes, from the first one on and further than the last one. */
+  get view(): DataView {
+    return this.#view
+  }
+
   /** The bytes that `next` looks at from now on. */
   open(bytes: Buffer): void {
     this.#bytes = bytes

@@ -92,15 +92,15 @@ export class Round implements Question, Waiter {
   }
 
   get bytes(): Buffer {
-    return this.query.argument
+    return this.query.bytes
   }
 
   get start(): number {
-    return 0
+    return this.query.start
   }
 
   get end(): number {
-    return this.query.argument.length
+    return this.query.end
   }
 
   get count(): number {

@@ -39,6 +39,10 @@ export class SheddingRoutes implements Routes {
     return this.#routes.epoch
   }
 
+  get revision(): number {
+    return this.#routes.revision
+  }
+
   get routeCount(): number {
     return this.#routes.routeCount
   }

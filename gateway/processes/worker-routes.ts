@@ -45,6 +45,7 @@ export class WorkerRoutes implements Routes {
   #parts: RouteChange[] = []
   #routeCount = 0
   #epoch = 0
+  #revision = 0
   #outage = false
   /** The age of the routes at `#stateAtMs`, and when it was told. */
   #staleMs = 0
@@ -74,6 +75,10 @@ export class WorkerRoutes implements Routes {
 
   get epoch(): number {
     return this.#epoch
+  }
+
+  get revision(): number {
+    return this.#revision
   }
 
   get routeCount(): number {
@@ -177,6 +182,7 @@ export class WorkerRoutes implements Routes {
         const changes = this.#parts
         this.#parts = []
         this.#epoch = message.epoch
+        this.#revision++
         for (const change of changes) this.#onChange(change)
       }
       if (message.isWhole) this.#isWhole = true

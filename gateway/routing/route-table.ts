@@ -48,6 +48,7 @@ export class RouteTable {
   readonly #negatives: Lru<Entry>
   readonly #listeners = new Set<RouteListener>()
   #epoch = 0
+  #revision = 0
   /** Since when redirects and policies could not be confirmed. */
   #controlStaleSinceMs: number | undefined
   /** The session is known to have expired: suspect at once. */
@@ -74,6 +75,10 @@ export class RouteTable {
 
   get epoch(): number {
     return this.#epoch
+  }
+
+  get revision(): number {
+    return this.#revision
   }
 
   get routeCount(): number {
@@ -127,6 +132,7 @@ export class RouteTable {
   /** The entry's truth is new: puts it where it belongs, and its answer in force. */
   place(entry: Entry): Lookup | undefined {
     const { table } = entry
+    this.#revision++
     if (entry.truth === 'missing') {
       this.#routes.delete(table)
       if (this.#negatives.peek(table) === undefined) this.#negatives.set(table, entry)
@@ -210,6 +216,7 @@ export class RouteTable {
   }
 
   #evict(entry: Entry): void {
+    this.#revision++
     this.#options.onEvicted(entry)
     for (const listener of this.#listeners) listener(entry.table, 'forgotten')
   }
@@ -224,6 +231,7 @@ export class RouteTable {
     const [first] = changed
     if (first === undefined) return
     this.#epoch++
+    this.#revision++
     const unusable = changed.filter(({ answer }) => answer === UNAVAILABLE).length
     if (unusable > 0) this.#log.warn('routes too old to be used', { tables: unusable })
     else if (changed.length > 1)

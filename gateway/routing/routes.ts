@@ -15,6 +15,8 @@ export interface Routes {
   readonly load: (table: string, budgetMs: number, tell: (lookup: Lookup) => void) => void
   /** Rises with every change of a route. */
   readonly epoch: number
+  /** Another number whenever `find` may answer otherwise than before, for the passing of time aside. */
+  readonly revision: number
   readonly routeCount: number
   readonly negativeCount: number
   /** Milliseconds since the routes were last known to be current; 0 while they are. */

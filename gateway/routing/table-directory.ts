@@ -15,8 +15,7 @@ import { ControlTree } from './control-tree.ts'
 import { DeletionGuard } from './deletion-guard.ts'
 import { EntryReader } from './entry-reader.ts'
 import type { EntryWatches } from './entry-watches.ts'
-import { isTableName, type Mapping, parseMapping } from './mapping.ts'
-import { canonicalMetas } from './mapping.ts'
+import { canonicalMetas, isTableName, type Mapping, parseMapping } from './mapping.ts'
 import type { DirectoryMetrics } from '../metrics.ts'
 import type { Redirect } from './redirects.ts'
 import { MISSING, UNAVAILABLE } from './resolution.ts'
@@ -138,6 +137,10 @@ export class TableDirectory implements SharedRoutes {
 
   get epoch(): number {
     return this.#table.epoch
+  }
+
+  get revision(): number {
+    return this.#table.revision
   }
 
   get routeCount(): number {

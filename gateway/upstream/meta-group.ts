@@ -119,6 +119,10 @@ export class MetaGroup {
     return this.#leader.peer?.address
   }
 
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
   get inFlight(): number {
     return this.#searches.size + this.#straightCount
   }

@@ -111,6 +111,7 @@ function otherCases({ haproxy, forwarding, coalescing, twoWorkers }: Actors): Ho
       name: '1 000 tables, 64 connections, 16 in flight',
       load: { connections: 64, pipeline: 16, tables: hot8 },
       targets,
+      goals: { forwarding: 0.9, coalescing: 0.9 },
     },
     {
       name: '16 tables, 1 connection, 1 in flight',

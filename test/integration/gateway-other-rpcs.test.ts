@@ -418,6 +418,7 @@ void t.test(
           find: () => lookup,
           load: (_table, _budgetMs, tell) => tell(lookup),
           epoch: 1,
+          revision: 1,
           routeCount: 1,
           negativeCount: 0,
           stalenessMs: () => 0,

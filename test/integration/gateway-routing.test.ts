@@ -205,6 +205,16 @@ void t.test('R-12: the tables in memory are bounded', async (t) => {
   t.equal(await clusterOf('a'), 2, 'read again when asked for again')
 })
 
+void t.test('R-12: a table that was pushed out is not asked by the route of before', async (t) => {
+  const { world, one, two, clusterOf } = await start(t, { 'routing.cache': '1' })
+  await world.map('b', [one.address])
+  for (let turn = 0; turn < 20; turn++) {
+    await world.map('a', [turn % 2 === 0 ? one.address : two.address])
+    t.equal(await clusterOf('a'), turn % 2 === 0 ? 1 : 2)
+    await clusterOf('b')
+  }
+})
+
 void t.test(
   'R-20, W-6: with the coordination lost known tables are served and unknown ones told',
   async (t) => {

@@ -185,6 +185,7 @@ void t.test('L-7: what is in memory is answered, what is cold is refused at once
       find: (table) => (table === 'known' ? known : undefined),
       load: (_table, _budgetMs, tell) => void waiting.push(tell),
       epoch: 1,
+      revision: 1,
       routeCount: 2,
       negativeCount: 3,
       stalenessMs: () => 4,

@@ -62,6 +62,7 @@ class TestRoutes implements SharedRoutes {
   readonly waiting = new Map<string, ((lookup: Lookup) => void)[]>()
   readonly #listeners = new Set<RouteListener>()
   epoch = 0
+  revision = 0
   staleMs = 0
   outage = false
   routeCount = 0
@@ -190,14 +191,18 @@ void t.test(
     scene.settle()
     for (const table of tables) scene.directory.set(table, route(table, 'b'))
     const seen = new Set<string>()
+    const revisions = new Set<number>()
     const parts = worker.sent()
     for (let turns = 0; turns < 20; turns++) {
       scene.hand.turn()
-      while (scene.deliver(worker))
+      while (scene.deliver(worker)) {
         seen.add([...new Set(tables.map((table) => clusterOf(worker.routes.find(table))))].join())
+        revisions.add(worker.routes.revision)
+      }
     }
     t.ok(worker.sent() > parts + 1, 'in several messages')
     t.same([...seen], ['a', 'b'])
+    t.equal(revisions.size, 2, 'which shows in the revision')
     t.equal(worker.routes.epoch, scene.directory.epoch)
     t.end()
   },

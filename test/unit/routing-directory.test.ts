@@ -1,5 +1,6 @@
 /** The table directory in virtual time: what holders of copies are told, and when it is settled. */
 import t from 'tap'
+import { seededRandom } from '../../cluster/runtime/simulated-random.ts'
 import { controlRoot, root, RoutingWorld, told } from '../support/routing-world.ts'
 
 void t.test('listeners hear every settled answer, its changes and evictions', async (t) => {
@@ -38,6 +39,37 @@ void t.test('listeners hear every settled answer, its changes and evictions', as
   await routing.map('c', 'c3')
   await routing.until(() => told(directory.find('c')) === 'route c3')
   t.equal(heard.length, 7)
+  directory.close()
+})
+
+void t.test('an answer that is no longer the same shows in the revision', async (t) => {
+  const random = seededRandom('revisions')
+  const tables = ['a', 'b', 'c', 'd', 'e']
+  const routing = await RoutingWorld.start()
+  const { directory } = routing.directory('gateway', { routesMax: 3, negativesMax: 2 })
+  const kept = new Map<string, { readonly answer: string; readonly revision: number }>()
+  let changes = 0
+  for (let step = 0; step < 400; step++) {
+    const table = tables[random.below(tables.length)] ?? ''
+    const path = `${root}/${table}`
+    if (random.below(4) === 0 && (await routing.settle(routing.editor.exists(path))) !== undefined)
+      await routing.settle(routing.editor.remove(path))
+    else await routing.map(table, `c${random.below(3)}`)
+    // Evicts others, and not always before the watch of a change has told.
+    if (random.below(2) === 0) await routing.lookup(directory, table)
+    await routing.pass(random.below(20))
+    const { revision } = directory
+    for (const name of tables) {
+      const answer = told(directory.find(name))
+      const before = kept.get(name)
+      if (before !== undefined && before.answer !== answer) {
+        changes++
+        t.not(revision, before.revision, `${name}: ${before.answer}, now ${answer}`)
+      }
+      kept.set(name, { answer, revision })
+    }
+  }
+  t.ok(changes > 100, `${changes} changes`)
   directory.close()
 })
 
