@@ -18,6 +18,7 @@ import { gatewayLogFields } from './log-fields.ts'
 import { exposeEventLoopLag, tagLabels, workerRestarts } from './metrics.ts'
 import { reloadOf } from './processes/reload.ts'
 import type { Replaced } from './processes/serving-side.ts'
+import type { FleetQuestion } from './routing/fleet-questions.ts'
 import { RootSite } from './root-site.ts'
 import type { TableView } from './table-view.ts'
 import { tlsProblems } from './tls-options.ts'
@@ -99,8 +100,14 @@ class GatewayProcess implements Health {
   }
 
   #sitesOf(endpoints: readonly Endpoint[]): readonly RootSite[] {
-    const { runtime, metrics } = this.#context
-    const parts = { runtime, data: this.#data, control: this.#control }
+    const { runtime, metrics, recent } = this.#context
+    const parts = {
+      runtime,
+      data: this.#data,
+      control: this.#control,
+      recentLines: () => recent.list(),
+      effective: () => this.#effective,
+    }
     if (endpoints.length === 1) return [new RootSite({ ...parts, endpoints, metrics })]
     return byRoot(endpoints).map((own) => new RootSite({ ...parts, endpoints: own }))
   }
@@ -116,6 +123,7 @@ class GatewayProcess implements Health {
         () => this.#effective,
         async () => this.#metricsText(),
         async (table) => this.#tableView(table),
+        async (question) => this.#first.answer(question),
       )
       for (const site of this.#sites) await site.start()
     } catch (error) {
@@ -258,12 +266,13 @@ async function openPorts(
   effective: () => Context['effective'],
   metricsText: () => Promise<string>,
   tableView: (table: string) => Promise<TableView>,
+  answer: (question: FleetQuestion) => Promise<unknown>,
 ): Promise<Ports> {
   const pages = healthPages(health, metricsText)
   const listener = await openHealth(config, pages)
   let admin: AdminServer
   try {
-    const parts = { config, runtime, coordinator: control, pages, effective, tableView }
+    const parts = { config, runtime, coordinator: control, pages, effective, tableView, answer }
     admin = await startAdmin(parts)
   } catch (error) {
     await listener?.close()

@@ -52,7 +52,9 @@ export type Result = (typeof results)[number]
 export type HeaderVersion = 0 | 1 | 'native'
 
 /** Of queries with one header version: found with the request, then one field away. */
-export type QueryCounts = Readonly<Record<Result, MetricCounter>>
+export type QueryCounts = Readonly<Record<Result, MetricCounter>> & {
+  readonly version: HeaderVersion
+}
 
 export interface ServerMetrics {
   readonly queries: Readonly<Record<HeaderVersion, QueryCounts>>
@@ -205,8 +207,10 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     'header_version',
   )
   const queries = byTable(metrics, 'client_query_config_count', 'Configuration queries, by table')
-  const queryCounts = (version: string): QueryCounts =>
-    byResult((result) => requests(QUERY, result, version))
+  const queryCounts = (version: HeaderVersion): QueryCounts => ({
+    ...byResult((result) => requests(QUERY, result, String(version))),
+    version,
+  })
   const lookups = lookupCounters(metrics)
   const bytes = metrics.counters('gateway_bytes_total', 'Bytes from and to clients', 'dir')
   const frames = metrics.counters(
@@ -223,7 +227,7 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     ]),
   ) as Record<Refusal, MetricCounter>
   return {
-    queries: { 0: queryCounts('0'), 1: queryCounts('1'), native: queryCounts('native') },
+    queries: { 0: queryCounts(0), 1: queryCounts(1), native: queryCounts('native') },
     durationSeconds: byResult((result) =>
       metrics.histogram(
         'gateway_request_duration_seconds',

@@ -6,9 +6,12 @@
 import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
+import type { EffectiveOption } from '../cluster/runtime/config.ts'
+import type { RecentLine } from '../cluster/runtime/log-recent.ts'
 import { type ClusterHealth, watchClusters } from './cluster-health.ts'
 import type { GatewayConfig } from './config.ts'
 import type { Endpoint } from './endpoints.ts'
+import { answerQuestion } from './fleet-answers.ts'
 import { openDirectory, openSnapshot } from './gateway.ts'
 import { gatewayFacts } from './gateway-facts.ts'
 import type { Health } from './health.ts'
@@ -20,7 +23,10 @@ import type { Address, Replaced, ServingSide } from './processes/serving-side.ts
 import { SingleProcess } from './processes/single-process.ts'
 import { WorkerPool } from './processes/worker-pool.ts'
 import { controlRootOf } from './routing/control-nodes.ts'
+import { DrainWish } from './routing/drain-wish.ts'
 import { type FleetMember, joinFleet } from './routing/fleet-member.ts'
+import type { FleetQuestion } from './routing/fleet-questions.ts'
+import { QuestionWatch } from './routing/question-watch.ts'
 import type { SnapshotKeeper } from './routing/snapshot-keeper.ts'
 import type { TableDirectory } from './routing/table-directory.ts'
 import type { ServedTable } from './table-view.ts'
@@ -33,6 +39,9 @@ interface SiteParts {
   readonly endpoints: readonly Endpoint[]
   /** Of the process, when there is one endpoint only; else each site and endpoint has its own. */
   readonly metrics?: Metrics
+  /** Of the process, for people. */
+  readonly recentLines: () => readonly RecentLine[]
+  readonly effective: () => readonly EffectiveOption[]
 }
 
 interface Served {
@@ -52,6 +61,8 @@ export class RootSite implements Health {
   #snapshot: SnapshotKeeper | undefined
   #member: FleetMember | undefined
   #clusters: ClusterHealth | undefined
+  #questions: QuestionWatch | undefined
+  #drainWish: DrainWish | undefined
 
   constructor(parts: SiteParts) {
     const [first] = parts.endpoints
@@ -120,12 +131,58 @@ export class RootSite implements Health {
       data,
       facts,
       connectionCount: () => this.#served.reduce((sum, { side }) => sum + side.connections(), 0),
-      isDraining,
+      isDraining: () => isDraining() || this.#drainWish?.isWished === true,
       acknowledged: async () => {
         await Promise.all(this.#served.map(async ({ side }) => side.applied()))
       },
     })
+    const fleet = { controlRoot, id: facts.id }
+    this.#questions = new QuestionWatch(runtime, control, {
+      ...fleet,
+      answer: (question) => this.answer(question),
+    })
+    this.#drainWish = new DrainWish(runtime, control, {
+      ...fleet,
+      onChange: (isWished) => this.#onDrainWish(isWished),
+    })
     return facts.id
+  }
+
+  /**
+   * Not ready from now on; after the lame duck time the connections there are end, spread over the
+   * drain time. Who comes all the same is served: a balancer sends nobody, and others find no other.
+   */
+  #onDrainWish(isWished: boolean): void {
+    const { log, timers } = this.#parts.runtime
+    log.info(isWished ? 'drained by an operator' : 'resumed by an operator')
+    this.tellFleet()
+    if (!isWished) return
+    const { lameDuckMs, drainMs } = this.#served[0]?.config ?? this.#config
+    timers.after(lameDuckMs, () => {
+      if (this.#drainWish?.isWished !== true) return
+      for (const { side } of this.#served) void side.endConnections(drainMs)
+    })
+  }
+
+  /** To the fleet's question, or to this process's own admin API. */
+  answer(question: FleetQuestion): Promise<unknown> {
+    const ofAll = <T>(ask: (side: ServingSide) => Promise<T>): Promise<T[]> =>
+      Promise.all(this.#served.map(({ side }) => ask(side)))
+    const { recentLines, effective } = this.#parts
+    return answerQuestion(
+      {
+        describe: (table) => this.directory.describe(table),
+        epoch: () => this.directory.epoch,
+        served: async (table) => (await ofAll((side) => side.describeTable(table, false))).flat(),
+        clientsOf: (table) => ofAll((side) => side.clientsOf(table)),
+        recentLines: async () => [
+          ...recentLines().map((line) => ({ ...line, process: '' })),
+          ...(await ofAll((side) => side.recentLines())).flat(),
+        ],
+        effective,
+      },
+      question,
+    )
   }
 
   /** Something in the fleet's node has changed, such as draining. */
@@ -135,6 +192,7 @@ export class RootSite implements Health {
 
   unreadyReason(): string | undefined {
     if (this.#served.length < this.#parts.endpoints.length) return 'starting'
+    if (this.#drainWish?.isWished === true) return 'drained by an operator'
     for (const { side } of this.#served) {
       const reason = side.unreadyReason()
       if (reason !== undefined) return reason
@@ -163,7 +221,7 @@ export class RootSite implements Health {
   }
 
   async describeTable(table: string): Promise<readonly ServedTable[]> {
-    const found = this.#served.map(async ({ side }) => side.describeTable(table))
+    const found = this.#served.map(async ({ side }) => side.describeTable(table, true))
     return (await Promise.all(found)).flat()
   }
 
@@ -195,6 +253,8 @@ export class RootSite implements Health {
 
   /** After `drain`, or after a `start` that failed. */
   async close(): Promise<void> {
+    this.#questions?.close()
+    this.#drainWish?.close()
     await Promise.all([this.#member?.close(), this.#clusters?.close()])
     await this.#snapshot?.close()
     this.directory.close()

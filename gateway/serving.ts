@@ -5,6 +5,7 @@
  */
 import type { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
+import { ClientBook } from './clients/client-book.ts'
 import { QueryWatch } from './clients/query-watch.ts'
 import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
@@ -27,8 +28,10 @@ export interface Serving {
   readonly upstreams: Upstreams
   /** Whether this process keeps up (L-7). */
   readonly overload: () => OverloadLevel
-  /** For people: what this process does with a table, under its name. Recording of queries begins. */
-  readonly describeTable: (table: string, process: string) => ServedTable
+  /** For people: what this process does with a table, under its name; `records`: its queries too. */
+  readonly describeTable: (table: string, process: string, records: boolean) => ServedTable
+  /** Who asked for which table. */
+  readonly clients: ClientBook
   /**
    * No further connections; answers what is being worked on and ends the connections, spread over
    * `spreadMs`. The routes belong to the caller. Idempotent.
@@ -46,12 +49,15 @@ export async function startServing(parts: {
   readonly routes: Routes
   readonly config: GatewayConfig
   readonly metrics: Metrics
+  /** Left out: one of its own. */
+  readonly clients?: ClientBook
 }): Promise<Serving> {
   const { runtime, config, metrics } = parts
   const { limits } = config
   const counted = servingMetrics(metrics)
   const upstreams = new Upstreams(runtime, counted.upstream, config.meta)
-  const watch = new QueryWatch(runtime, config.log.querySample, counted.server.queries)
+  const watch = new QueryWatch(runtime, config.log.querySample)
+  const clients = parts.clients ?? new ClientBook(runtime.clock)
   const overload = new OverloadSampler(runtime, config.overload)
   const shed = metrics.counter(
     'gateway_shed_lookups_total',
@@ -63,7 +69,7 @@ export async function startServing(parts: {
   })
   const server = new GatewayServer(
     runtime,
-    { routes, upstreams, metrics: counted.server, watch },
+    { routes, upstreams, metrics: counted.server, watch, clients },
     {
       listen: { host: config.rpc.host, port: config.rpc.port, tls: tlsOf(config) },
       limits: {
@@ -128,8 +134,9 @@ export async function startServing(parts: {
     tlsPort: listeners.tls?.port,
     server,
     upstreams,
+    clients,
     overload: () => overload.level,
-    describeTable: (table, process) => {
+    describeTable: (table, process, records) => {
       const lookup = routes.find(table)
       const route = lookup?.kind === 'route' ? lookup.route : undefined
       const group = route === undefined ? undefined : upstreams.known(route)
@@ -138,7 +145,7 @@ export async function startServing(parts: {
         answer: lookup?.kind ?? 'unread',
         ...(route === undefined ? {} : { cluster: route.cluster }),
         ...(group === undefined ? {} : { metas: group.describe() }),
-        queries: watch.look(table),
+        queries: records ? watch.look(table) : [],
       }
     },
     close: (spreadMs = 0) => {

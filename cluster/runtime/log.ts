@@ -5,6 +5,7 @@
  * table cannot drown the others (`log-repeats.ts`).
  */
 import pino from 'pino'
+import { type RecentLines, keepRecent } from './log-recent.ts'
 import { limitRepeats } from './log-repeats.ts'
 import type { Log, LogFields } from './runtime.ts'
 
@@ -20,6 +21,8 @@ export function createLog(options: {
   /** Stand on every line. */
   readonly fields?: LogFields
   readonly destination?: LogDestination
+  /** Keeps the warnings and errors that are let through. */
+  readonly recent?: RecentLines
 }): Log {
   const destination = options.destination ?? 1
   const stream =
@@ -39,7 +42,9 @@ export function createLog(options: {
     },
     stream,
   )
-  return limitRepeats(wrap(logger), { monotonicMs: () => performance.now() })
+  const { recent } = options
+  const log = recent === undefined ? wrap(logger) : keepRecent(wrap(logger), recent)
+  return limitRepeats(log, { monotonicMs: () => performance.now() })
 }
 
 function readableError(value: unknown): unknown {

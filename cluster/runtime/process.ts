@@ -15,6 +15,7 @@ import {
 } from './config.ts'
 import { plain, serveHttp, type HttpRoute, type HttpServer } from './http.ts'
 import { createLog, type LogLevel } from './log.ts'
+import { RecentLines } from './log-recent.ts'
 import { Metrics } from './metrics.ts'
 import { nodeRuntime } from './node.ts'
 import { metricsPage } from './open-metrics.ts'
@@ -70,6 +71,8 @@ export interface ServerContext<Config> extends Loaded<Config> {
   readonly runtime: Runtime
   readonly metrics: Metrics
   readonly log: Log
+  /** Its last warnings and errors. */
+  readonly recent: RecentLines
 }
 
 const drainMsMaxUsual = 60_000
@@ -169,7 +172,9 @@ async function serve<Schema extends AnySection>(
   reread: ServerContext<ConfigOf<Schema>>['reread'],
 ): Promise<number> {
   const { config, notes } = loaded
+  const recent = new RecentLines(() => Date.now())
   const log = createLog({
+    recent,
     level: server.logLevel?.(config) ?? 'info',
     name: server.name,
     fields: server.logFields?.(config) ?? {},
@@ -189,7 +194,7 @@ async function serve<Schema extends AnySection>(
   const state = { draining: false }
   try {
     const runtime = nodeRuntime({ log })
-    running = await server.start({ ...loaded, reread, runtime, metrics, log })
+    running = await server.start({ ...loaded, reread, runtime, metrics, log, recent })
     const at = server.health(config)
     if (at !== undefined)
       health = await serveHttp({ ...at, routes: healthRoutes(running, metrics, state) })

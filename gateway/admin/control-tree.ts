@@ -7,6 +7,8 @@
  *     audit/<day>[.n]/<seq>        the entries, hash-chained
  *     users/<name>   tokens/<id>   sessions/<id>   secret, as far as ZooKeeper knows who asks
  *     requests/<day>/<key>   previews/<token>/<n>
+ *     drains/<gateway>             an operator wants it left by its clients: {"actor", "at", …}
+ *     questions/<place>/…          to all gateways, and their answers (`routing/fleet-questions.ts`)
  *     locks/<name>                 ephemeral: who does what only one gateway should do
  */
 import {
@@ -25,6 +27,8 @@ const folders = [
   'requests',
   'previews',
   'locks',
+  'drains',
+  'questions',
 ] as const
 /** Hashes of passwords, tokens and cookies: for the identity that writes them alone. */
 export const secretFolders = ['users', 'tokens', 'sessions'] as const

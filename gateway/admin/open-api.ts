@@ -8,11 +8,13 @@ const verbs = [
   'adopt',
   'apply',
   'batch',
+  'drain',
   'export',
   'import',
   'preview',
   'probe',
   'replace-meta',
+  'resume',
   'revert',
   'verify',
 ].join('|')

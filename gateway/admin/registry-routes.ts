@@ -1,7 +1,6 @@
-/** Routes of clusters, groups, gateways and the overview (`api/clusters.ts`, `groups.ts`, `gateways.ts`). */
-import { type Static, type TSchema, Type } from 'typebox'
+/** Routes of clusters and groups (`api/clusters.ts`, `groups.ts`). */
+import type { Static, TSchema } from 'typebox'
 import { Cluster, ClusterEdit, ClusterHealth, ClusterList, ClusterTables } from './api/clusters.ts'
-import { GatewayList, Overview } from './api/gateways.ts'
 import { Group, GroupEdit, GroupList } from './api/groups.ts'
 import { ChangeHeaders, DryRunQuery, NameParams } from './api/requests.ts'
 import type { Author } from './journal.ts'
@@ -193,26 +192,5 @@ function entryRoutes<List extends TSchema, Edit extends TSchema>(
       }
       return send(reply, isDryRun ? await act() : await once(requests, request, sameAgain, act))
     },
-  )
-}
-
-export function fleetRoutes(api: Api, services: Services): void {
-  api.get(
-    '/gateways',
-    { schema: { tags: ['gateways'], response: answers({ 200: GatewayList }) } },
-    () => services.fleet.list(),
-  )
-
-  api.get(
-    '/overview',
-    {
-      schema: {
-        tags: ['gateways'],
-        summary: 'Counts for the first page',
-        querystring: Type.Object({}, { additionalProperties: false }),
-        response: answers({ 200: Overview }),
-      },
-    },
-    () => services.overview(),
   )
 }

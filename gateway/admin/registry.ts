@@ -197,7 +197,7 @@ function shown({ name, value, etag, modifiedAt }: RegistryEntry): JsonObject {
 }
 
 /** Another tool may have put anything there; then it has no keys that are ours. */
-function objectOf(text: string): JsonObject {
+export function objectOf(text: string): JsonObject {
   try {
     const parsed: unknown = JSON.parse(text)
     return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)

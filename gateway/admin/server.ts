@@ -15,6 +15,7 @@ import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { HealthPages } from '../health.ts'
+import type { FleetQuestion } from '../routing/fleet-questions.ts'
 import type { TableView } from '../table-view.ts'
 import { AclPage, AclQuery, AclReport } from './acl-report.ts'
 import { authenticationOf, openAccess } from './access.ts'
@@ -26,7 +27,8 @@ import { openApi, plainPath, withClientPaths } from './open-api.ts'
 import { NameParams } from './api/requests.ts'
 import { isPageRoute, isPageThere, sendIndex, servePage } from './page-files.ts'
 import { ApiError, answerNoRequest, sendProblem } from './problem.ts'
-import { clusterRoutes, fleetRoutes, groupRoutes } from './registry-routes.ts'
+import { gatewayRoutes } from './gateway-routes.ts'
+import { clusterRoutes, groupRoutes } from './registry-routes.ts'
 import { type Api, answers, callerOf, setIdentity } from './requests.ts'
 import { demand } from './rights.ts'
 import { type RouteServed, Services } from './services.ts'
@@ -52,6 +54,8 @@ export interface AdminParts {
   readonly effective: () => readonly EffectiveOption[]
   /** For `GET /debug/table/<table>`. */
   readonly tableView: (table: string) => Promise<TableView>
+  /** What this gateway answers to a question of its fleet. */
+  readonly answer: (question: FleetQuestion) => Promise<unknown>
 }
 
 const BODY_BYTES_MAX = 256 * 1024
@@ -101,6 +105,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
     coordinator: parts.coordinator,
     config,
     lookup: (table) => served(parts.tableView, table),
+    answer: parts.answer,
   })
   const streams = new EventStreams(runtime, services.events)
   await app.register(swagger, openApi)
@@ -126,7 +131,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
         changeRoutes(guarded, services)
         clusterRoutes(guarded, services)
         groupRoutes(guarded, services)
-        fleetRoutes(guarded, services)
+        gatewayRoutes(guarded, services)
         auditRoutes(guarded, services.audit)
         aclRoutes(guarded, services)
         eventRoutes(guarded, streams, async (request) => {

@@ -1,6 +1,7 @@
 /** The parts that serve the admin API, put together on a runtime and a coordinator. No HTTP here. */
 import { hostname } from 'node:os'
 import { controlRootOf } from '../routing/control-nodes.ts'
+import type { FleetQuestion } from '../routing/fleet-questions.ts'
 import { canonicalMetas } from '../routing/mapping.ts'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
@@ -14,6 +15,7 @@ import { Clusters, metasOf } from './clusters.ts'
 import { ControlTree } from './control-tree.ts'
 import { EventHub } from './event-hub.ts'
 import { Fleet } from './fleet.ts'
+import { FleetAsker } from './fleet-asker.ts'
 import { Groups } from './groups.ts'
 import { IdempotentRequests } from './idempotency.ts'
 import { Journal } from './journal.ts'
@@ -37,6 +39,8 @@ export interface ServiceParts {
   readonly config: Pick<GatewayConfig, 'rpc' | 'zookeeper' | 'routing' | 'admin'>
   /** What this gateway answers clients now; undefined where that is not known. */
   readonly lookup: (table: string) => Promise<RouteServed | undefined>
+  /** What this gateway answers to a question of its fleet. */
+  readonly answer: (question: FleetQuestion) => Promise<unknown>
 }
 
 /** Tables of a cluster are believed for so long after they were listed. */
@@ -63,6 +67,7 @@ export class Services {
   readonly clusters: Clusters
   readonly groups: Groups
   readonly fleet: Fleet
+  readonly asker: FleetAsker
   readonly events: EventHub
   readonly audit: AuditLog
   readonly requests: IdempotentRequests
@@ -122,9 +127,16 @@ export class Services {
       histories,
     })
     this.views = new CurrentTables(mirror, histories, this.edits)
-    this.fleet = new Fleet({ runtime, coordinator, tree, selfId: self }, (change) =>
+    this.fleet = new Fleet({ ...common, selfId: self }, (change) =>
       this.#publish('gateways', change),
     )
+    this.alsoTidy(() => this.fleet.tidy())
+    this.asker = new FleetAsker({
+      ...common,
+      selfId: self,
+      answer: parts.answer,
+      gateways: () => this.fleet.ids(),
+    })
     this.audit = new AuditLog(coordinator, tree)
     this.requests = new IdempotentRequests(coordinator, tree, wallMs)
     this.changeSets = new ChangeSets(coordinator, tree, wallMs)
@@ -263,6 +275,7 @@ export class Services {
     this.clusterRegistry.close()
     this.groupRegistry.close()
     this.fleet.close()
+    this.asker.close()
     this.probes.close()
   }
 

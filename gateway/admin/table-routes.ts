@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { ChangeHeaders, DryRunQuery, NameParams } from './api/requests.ts'
+import { TableClients, TableRoutes } from './api/table-fleet.ts'
 import {
   ChangePreview,
   ProbeRequest,
@@ -9,7 +10,6 @@ import {
   RevertRequest,
   SparseTableList,
   Table,
-  TableClients,
   TableEdit,
   TableHistory,
   TablePatch,
@@ -17,6 +17,7 @@ import {
   TableRoute,
   TableSnippet,
 } from './api/tables.ts'
+import { tableClients, tableRoutes as routesOf } from './fleet-views.ts'
 import { type KeptAnswer, type Ticket } from './idempotency.ts'
 import { ApiError } from './problem.ts'
 import {
@@ -194,7 +195,7 @@ export function tableRoutes(api: Api, services: Services): void {
     {
       schema: {
         tags: ['tables'],
-        summary: 'What ZooKeeper holds and what gateways serve',
+        summary: 'What ZooKeeper holds and how far gateways are',
         params: NameParams,
         response: answers({ 200: TableRoute }),
       },
@@ -226,23 +227,35 @@ export function tableRoutes(api: Api, services: Services): void {
   )
 
   api.get(
+    '/tables/:name/routes',
+    {
+      schema: {
+        tags: ['tables'],
+        summary: 'What every gateway serves now; asks all of them',
+        params: NameParams,
+        response: answers({ 200: TableRoutes }),
+      },
+    },
+    async (request) => {
+      const view = await views.current(request.params.name)
+      const found = await services.asker.ask({ kind: 'route', table: view.name })
+      return routesOf(found, view, await services.fleet.list())
+    },
+  )
+
+  api.get(
     '/tables/:name/clients',
     {
       schema: {
         tags: ['tables'],
-        summary: 'Client addresses that asked for it in the last 24 hours',
+        summary: 'Client addresses that asked any gateway for it in the last 24 hours',
         params: NameParams,
         response: answers({ 200: TableClients }),
       },
     },
     async (request) => {
-      checkedName(request.params.name)
-      return {
-        available: false,
-        reason: 'this gateway does not count clients by table',
-        truncated: false,
-        clients: [],
-      }
+      const table = checkedName(request.params.name)
+      return tableClients(await services.asker.ask({ kind: 'clients', table }), services.gatewayId)
     },
   )
 

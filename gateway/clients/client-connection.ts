@@ -18,6 +18,7 @@ import type {
 } from '../../cluster/runtime/runtime.ts'
 import type { Batch, Flushable } from '../batch.ts'
 import type { Client } from './admission.ts'
+import type { ClientUse } from './client-book.ts'
 import type { QueryScan } from './query-scan.ts'
 import type { Asker } from './round.ts'
 import { type Slabs, TurnAnswers } from './turn-answers.ts'
@@ -69,6 +70,7 @@ export class ClientConnection implements Asker, Flushable {
   readonly #parts: ConnectionParts
   readonly #socket: Socket
   readonly client: Client
+  use: ClientUse | undefined = undefined
   readonly #requests: RequestStream
   #state: 'open' | 'finishing' | 'ended' | 'closed' = 'open'
   #inFlight = 0

@@ -7,6 +7,7 @@
  */
 import type { RpcAddress } from '../../cluster/protocol/base.ts'
 import { type NativeHeader, encodeNativeReply } from '../../cluster/protocol/native-frame.ts'
+import type { ClientUse } from './client-book.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { Asker } from './round.ts'
 
@@ -35,6 +36,14 @@ export class NativeAsker implements Asker {
 
   get peer(): string {
     return this.#connection.client.peer
+  }
+
+  get use(): ClientUse | undefined {
+    return this.#connection.use
+  }
+
+  set use(use: ClientUse | undefined) {
+    this.#connection.use = use
   }
 
   answerAlone(bytes: Buffer, start: number, end: number, seqidAt: number): void {

@@ -14,10 +14,12 @@
  */
 import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import type { Flushable } from '../batch.ts'
+import { answerBudgetMs } from './answer-budget.ts'
 import type { HeaderVersion, Result, ServerMetrics } from '../metrics.ts'
 import type { Routes } from '../routing/routes.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
+import type { ClientBook } from './client-book.ts'
 import { KnownQueries, type KnownQuery } from './known-queries.ts'
 import {
   ANSWER_SEQID_AT,
@@ -52,7 +54,6 @@ export interface Asked {
   readonly clientTimeoutMs: number
 }
 
-const CLIENT_TIMEOUT_MS_MIN = 1000
 /** A running round older than this no longer holds the next one back. */
 const OVERDUE_MS = 25
 /** A route that has not changed is found again after this. */
@@ -68,6 +69,7 @@ export class QueryDesk implements Flushable {
   readonly #options: DeskOptions
   readonly #queries = new KnownQueries()
   readonly #watch: QueryWatch
+  readonly #clients: ClientBook
   readonly #answers: Readonly<Record<OwnAnswer, Buffer>>
   readonly #roundEnd: RoundEnd
   readonly #unknownTables: TokenBuckets | undefined
@@ -88,6 +90,7 @@ export class QueryDesk implements Flushable {
       readonly upstreams: Upstreams
       readonly metrics: ServerMetrics
       readonly watch: QueryWatch
+      readonly clients: ClientBook
     },
     options: DeskOptions,
   ) {
@@ -96,6 +99,7 @@ export class QueryDesk implements Flushable {
     this.#upstreams = parts.upstreams
     this.#metrics = parts.metrics
     this.#watch = parts.watch
+    this.#clients = parts.clients
     this.#options = options
     this.#answers = ownAnswers(options.errorsMode)
     const { unknownTables } = options
@@ -161,12 +165,14 @@ export class QueryDesk implements Flushable {
     asked: Asked,
     nowMs: number,
   ): boolean {
-    const frame = cache.find(query, asker.source, this.#lookup(query, nowMs), nowMs)
+    const lookup = this.#lookup(query, nowMs)
+    const frame = cache.find(query, asker.source, lookup, nowMs)
     if (frame === undefined) return false
     const { seqid } = asked
     const counts = this.#metrics.queries[asked.version]
     this.#metrics.cached.add()
-    this.#count(query, { asker, seqid, counts, askedAtMs: nowMs, deadlineMs: 0 }, 'relayed', nowMs)
+    const waiter = { asker, seqid, counts, askedAtMs: nowMs, deadlineMs: 0 }
+    this.#count(query, waiter, 'relayed', lookup, nowMs)
     asker.answerShared(frame, ANSWER_SEQID_AT, seqid)
     return true
   }
@@ -349,6 +355,7 @@ export class QueryDesk implements Flushable {
     if (riders !== undefined) {
       round.riders = undefined
       for (const rider of riders) {
+        rider.lookup = round.lookup
         const part = partialAnswer(frame, seqidAt, rider.query.indices())
         if (part === undefined) this.#start(rider, nowMs)
         else rider.answered(part, 0, part.length, seqidAt, nowMs)
@@ -361,18 +368,28 @@ export class QueryDesk implements Flushable {
   #onAnswered(round: Round, nowMs: number): void {
     const took = this.#metrics.durationSeconds.relayed
     const isWatched = this.#watch.isActive
+    const { query, lookup } = round
+    const clients = this.#clients
     this.#inFlight -= round.count
     round.forEach((waiter) => {
       waiter.counts.relayed.add()
       const ms = nowMs - waiter.askedAtMs
       took.observe(ms / 1000)
-      if (isWatched) this.#watch.seen(round.query.table, waiter, 'relayed', ms)
+      if (isWatched) this.#watch.seen(query.table, waiter, 'relayed', ms)
+      clients.count(waiter, query, 'relayed', lookup, nowMs)
     })
     this.#ended(round, nowMs)
   }
 
-  #count(query: KnownQuery, waiter: Waiter, result: Result, nowMs: number): void {
+  #count(
+    query: KnownQuery,
+    waiter: Waiter,
+    result: Result,
+    lookup: Lookup | undefined,
+    nowMs: number,
+  ): void {
     this.#inFlight--
+    this.#clients.count(waiter, query, result, lookup, nowMs)
     waiter.counts[result].add()
     const ms = nowMs - waiter.askedAtMs
     this.#metrics.durationSeconds[result].observe(ms / 1000)
@@ -396,7 +413,7 @@ export class QueryDesk implements Flushable {
     if (riders !== undefined) for (const rider of riders) this.#onUnanswered(rider)
     round.forEach((waiter) => {
       if (isLate && waiter.deadlineMs - nowMs > SPARE_MS) this.#again(round.query, waiter, nowMs)
-      else this.#tell(round.query, waiter, 'unavailable', 'no-meta', nowMs)
+      else this.#tell(round, waiter, 'unavailable', 'no-meta', nowMs)
     })
     this.#ended(round, nowMs)
   }
@@ -413,21 +430,12 @@ export class QueryDesk implements Flushable {
 
   #answerOwn(round: Round, result: Result, answer: OwnAnswer): void {
     const nowMs = this.#runtime.clock.monotonicMs()
-    round.forEach((waiter) => this.#tell(round.query, waiter, result, answer, nowMs))
+    round.forEach((waiter) => this.#tell(round, waiter, result, answer, nowMs))
     this.#ended(round, nowMs)
   }
 
-  #tell(query: KnownQuery, waiter: Waiter, result: Result, answer: OwnAnswer, nowMs: number): void {
-    this.#count(query, waiter, result, nowMs)
+  #tell(round: Round, waiter: Waiter, result: Result, answer: OwnAnswer, nowMs: number): void {
+    this.#count(round.query, waiter, result, round.lookup, nowMs)
     waiter.asker.answerShared(this.#answers[answer], ANSWER_SEQID_AT, waiter.seqid)
   }
-}
-
-/**
- * W-7: within the client's time, 0 when it gave none, and ours. Go clients send any number below
- * 4295, however long they wait (wire.md 2): less than a second is not taken at its word.
- */
-export function answerBudgetMs(clientTimeoutMs: number, requestTimeoutMs: number): number {
-  if (clientTimeoutMs <= 0) return requestTimeoutMs
-  return Math.min(Math.max(clientTimeoutMs, CLIENT_TIMEOUT_MS_MIN), requestTimeoutMs)
 }

@@ -5,7 +5,7 @@
  * Bounded in tables and in queries of each.
  */
 import type { Clock, Log, Runtime } from '../../cluster/runtime/runtime.ts'
-import type { HeaderVersion, QueryCounts, Result, ServerMetrics } from '../metrics.ts'
+import type { HeaderVersion, QueryCounts, Result } from '../metrics.ts'
 
 /** One answered query. */
 export interface SeenQuery {
@@ -44,19 +44,12 @@ export class QueryWatch {
   readonly #logEvery: number
   #sinceLogged = 0
   readonly #tables = new Map<string, Watched>()
-  /** By header version: what a query counts in says which one it had. */
-  readonly #counts: ServerMetrics['queries']
 
   /** `sample`: the share of queries that is logged, 0 to 1. */
-  constructor(
-    runtime: Pick<Runtime, 'clock' | 'log'>,
-    sample: number,
-    counts: ServerMetrics['queries'],
-  ) {
+  constructor(runtime: Pick<Runtime, 'clock' | 'log'>, sample: number) {
     this.#clock = runtime.clock
     this.#log = runtime.log.child({ logger: 'query' })
     this.#logEvery = sample > 0 ? Math.max(1, Math.round(1 / sample)) : 0
-    this.#counts = counts
     this.isActive = this.#logEvery > 0
   }
 
@@ -81,9 +74,8 @@ export class QueryWatch {
     const watched = this.#tables.get(table)
     if (!isSampled && watched === undefined) return
     const { asker, seqid, counts } = query
-    const headerVersion = this.#versionOf(counts)
     const ms = Math.round(took * 1000) / 1000
-    const seen = { peer: asker.peer, seqid, headerVersion, result, ms }
+    const seen = { peer: asker.peer, seqid, headerVersion: counts.version, result, ms }
     if (isSampled) {
       this.#sinceLogged = 0
       this.#log.info('query', { table, ...seen })
@@ -91,11 +83,6 @@ export class QueryWatch {
     if (watched === undefined) return
     watched.queries.push({ atMs: Math.round(this.#clock.wallMs()), ...seen })
     if (watched.queries.length > QUERIES_KEPT) watched.queries.shift()
-  }
-
-  #versionOf(counts: QueryCounts): HeaderVersion {
-    if (counts === this.#counts[0]) return 0
-    return counts === this.#counts[1] ? 1 : 'native'
   }
 
   /** Ends what nobody looks at any more; called about once a second. */

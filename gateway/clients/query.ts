@@ -7,6 +7,7 @@
  */
 import { QueryCfgRequest } from '../../cluster/protocol/layer2.ts'
 import { ThriftType } from '../../cluster/protocol/schema.ts'
+import type { IndicesForm } from '../client-facts.ts'
 import { readWholeArgument } from './whole-argument.ts'
 
 const NAME_AT = 10
@@ -21,6 +22,15 @@ export function readQuery(argument: Buffer): string | undefined {
 /** The partitions asked for in a well-formed query; none: all of them. */
 export function readIndices(argument: Buffer): readonly number[] {
   return readWholeArgument(QueryCfgRequest, argument)?.partitionIndices ?? []
+}
+
+/** How the partitions stand in a well-formed query. */
+export function indicesForm(argument: Buffer): IndicesForm {
+  const nameEnd = argument.length < NAME_AT + 2 ? 0 : NAME_AT + argument.readUInt32BE(6)
+  const isUsual = argument[0] === ThriftType.STRUCT && argument[3] === ThriftType.STRING
+  if (!isUsual || nameEnd === 0 || nameEnd > argument.length - 2) return 'other'
+  if (argument[nameEnd] === ThriftType.LIST) return 'written'
+  return argument[nameEnd] === ThriftType.STOP ? 'absent' : 'other'
 }
 
 function scan(bytes: Buffer): string | undefined {

@@ -7,6 +7,7 @@
 import type { QueryCounts } from '../metrics.ts'
 import type { Question } from '../question.ts'
 import type { Lookup } from '../routing/table-entry.ts'
+import type { ClientUse } from './client-book.ts'
 import type { KnownQuery } from './known-queries.ts'
 
 /** Who asks: a client's connection. */
@@ -15,6 +16,8 @@ export interface Asker {
   readonly source: string
   /** The client's `ip:port`. */
   readonly peer: string
+  /** The entry of the client book that its last query was counted in. */
+  use: ClientUse | undefined
   /**
    * The answer is the frame in `bytes` from `start` to `end`, and nobody else's: it may be changed.
    * It is valid until the batch of this turn is written, as is the next one.

@@ -7,6 +7,7 @@ import { type AnyRequest, encodeAnswer } from '../../cluster/protocol/request-st
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import { Admission, type AdmissionOptions } from './admission.ts'
+import type { ClientBook } from './client-book.ts'
 import {
   ClientConnection,
   type ConnectionEvents,
@@ -17,7 +18,8 @@ import type { ServerMetrics } from '../metrics.ts'
 import { Listeners, type ListenOptions } from './listeners.ts'
 import { NativeAsker } from './native-answer.ts'
 import { OtherRpcs, type OtherRpcsOptions } from './other-rpcs.ts'
-import { type DeskOptions, QueryDesk, answerBudgetMs } from './query-desk.ts'
+import { answerBudgetMs } from './answer-budget.ts'
+import { type DeskOptions, QueryDesk } from './query-desk.ts'
 import { QueryScan } from './query-scan.ts'
 import type { QueryWatch } from './query-watch.ts'
 import type { Routes } from '../routing/routes.ts'
@@ -43,6 +45,7 @@ export class GatewayServer {
   readonly #upstreams: Upstreams
   readonly #metrics: ServerMetrics
   readonly #watch: QueryWatch
+  readonly #clients: ClientBook
   readonly #desk: QueryDesk
   readonly #connections = new Set<ClientConnection>()
   readonly #admission: Admission
@@ -58,6 +61,7 @@ export class GatewayServer {
       readonly upstreams: Upstreams
       readonly metrics: ServerMetrics
       readonly watch: QueryWatch
+      readonly clients: ClientBook
     },
     options: ServerOptions,
   ) {
@@ -66,6 +70,7 @@ export class GatewayServer {
     this.#upstreams = parts.upstreams
     this.#metrics = parts.metrics
     this.#watch = parts.watch
+    this.#clients = parts.clients
     this.#desk = new QueryDesk(runtime, parts, options.queries)
     const shared: ConnectionParts = {
       runtime,
@@ -134,13 +139,7 @@ export class GatewayServer {
   async drain(spreadMs: number): Promise<void> {
     await this.#listeners?.close()
     this.#admission.close()
-    const connections = [...this.#connections]
-    const stepMs = Math.min(spreadMs, DRAIN_STEP_MS)
-    const perStep = Math.ceil((connections.length * stepMs) / Math.max(1, spreadMs))
-    for (const [at, connection] of connections.entries()) {
-      if (stepMs > 0 && at > 0 && at % perStep === 0) await this.#wait(stepMs)
-      connection.finish()
-    }
+    await this.endConnections(spreadMs)
     if (this.#connections.size > 0) {
       const patience = this.#wait(this.#options.queries.requestTimeoutMs)
       const idle = new Promise<void>((resolve) => {
@@ -152,6 +151,17 @@ export class GatewayServer {
     this.#otherRpcs.close()
     this.#desk.close()
     for (const connection of this.#connections) connection.destroy()
+  }
+
+  /** Ends the connections that there are, spread over the time; new ones are let in meanwhile. */
+  async endConnections(spreadMs: number): Promise<void> {
+    const connections = [...this.#connections]
+    const stepMs = Math.min(spreadMs, DRAIN_STEP_MS)
+    const perStep = Math.ceil((connections.length * stepMs) / Math.max(1, spreadMs))
+    for (const [at, connection] of connections.entries()) {
+      if (stepMs > 0 && at > 0 && at % perStep === 0) await this.#wait(stepMs)
+      connection.finish()
+    }
   }
 
   #wait(delayMs: number): Promise<void> {
@@ -167,6 +177,7 @@ export class GatewayServer {
       for (const connection of this.#connections) connection.checkTime(nowMs)
       this.#upstreams.closeIdle(nowMs - IDLE_GROUP_MS)
       this.#watch.expire()
+      this.#clients.expire()
       this.#scheduleCheck()
     })
   }

@@ -4,12 +4,15 @@
  * reload a worker may run newer code than the primary: `FORMAT` changes with every change here, and
  * a worker of another format is refused.
  */
+import type { RecentLine } from '../../cluster/runtime/log-recent.ts'
 import type { RuntimeErrorCode } from '../../cluster/runtime/runtime.ts'
+import type { ClientFacts } from '../client-facts.ts'
+import type { ClientBook } from '../clients/client-book.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { ServedTable } from '../table-view.ts'
 
-export const FORMAT = 2
+export const FORMAT = 3
 
 /** One table's answer, in the order in which things happened to it. */
 export interface RouteChange {
@@ -64,7 +67,16 @@ export type ToWorker =
   /** With a handle. Acknowledged with `accepted`; until then the primary holds the connection too. */
   | { readonly type: 'connection'; readonly id: number; readonly listener: number }
   | { readonly type: 'metrics'; readonly question: number }
-  | { readonly type: 'table'; readonly question: number; readonly table: string }
+  | {
+      readonly type: 'table'
+      readonly question: number
+      readonly table: string
+      readonly records: boolean
+    }
+  | { readonly type: 'clients'; readonly question: number; readonly table: string }
+  | { readonly type: 'lines'; readonly question: number }
+  /** Ends the connections that there are, spread over the time; goes on serving. */
+  | { readonly type: 'end-connections'; readonly spreadMs: number }
   /** No connection follows: answer what is being worked on, end the others, exit. */
   | { readonly type: 'drain'; readonly spreadMs: number }
 
@@ -87,8 +99,24 @@ export type FromWorker =
   | { readonly type: 'metrics'; readonly question: number; readonly text: string }
   /** Left out: it does not serve yet. */
   | { readonly type: 'table'; readonly question: number; readonly served?: ServedTable }
-  /** The last message: what it counted in all. */
-  | { readonly type: 'ended'; readonly text: string }
+  | ({ readonly type: 'clients'; readonly question: number } & ClientsOfTable)
+  | {
+      readonly type: 'lines'
+      readonly question: number
+      readonly lines: readonly RecentLine[]
+    }
+  /** The last message: what it counted in all, and whom it served. */
+  | {
+      readonly type: 'ended'
+      readonly text: string
+      readonly clients: ReturnType<ClientBook['all']>
+    }
+
+/** `isShort`: some are missing. */
+export interface ClientsOfTable {
+  readonly clients: readonly ClientFacts[]
+  readonly isShort: boolean
+}
 
 /** How a worker is; sent twice a second. */
 export interface WorkerReport {

@@ -5,12 +5,14 @@
  */
 import { Metrics } from '../../cluster/runtime/metrics.ts'
 import type { Runtime } from '../../cluster/runtime/runtime.ts'
+import { ClientBook } from '../clients/client-book.ts'
 import type { GatewayConfig } from '../config.ts'
 import { tagLabels } from '../metrics.ts'
 import type { Routes } from '../routing/routes.ts'
 import { type Serving, startServing } from '../serving.ts'
 import type { ServedTable } from '../table-view.ts'
 import { KeptNetwork } from './kept-network.ts'
+import type { ClientsOfTable } from './messages.ts'
 import { MetricTotals } from './metric-texts.ts'
 import type { Address, Replaced, ServingSide } from './serving-side.ts'
 
@@ -23,6 +25,8 @@ export class SingleProcess implements ServingSide {
   readonly #runtime: Runtime
   readonly #routes: Routes
   readonly #totals = new MetricTotals()
+  /** One for all that come after each other. */
+  readonly #clients: ClientBook
   readonly #draining = new Set<Generation>()
   #current: Generation | undefined
 
@@ -30,6 +34,7 @@ export class SingleProcess implements ServingSide {
     const network = new KeptNetwork(runtime.network)
     this.#runtime = { ...runtime, network }
     this.#routes = routes
+    this.#clients = new ClientBook(runtime.clock)
   }
 
   /** Rejects with a RuntimeError such as EADDRINUSE. */
@@ -46,7 +51,8 @@ export class SingleProcess implements ServingSide {
   async #generation(config: GatewayConfig): Promise<Generation> {
     const metrics = new Metrics()
     metrics.setLabels(tagLabels(config.metric.tags))
-    const parts = { runtime: this.#runtime, routes: this.#routes, config, metrics }
+    const [runtime, routes, clients] = [this.#runtime, this.#routes, this.#clients]
+    const parts = { runtime, routes, config, metrics, clients }
     return { serving: await startServing(parts), metrics }
   }
 
@@ -101,8 +107,20 @@ export class SingleProcess implements ServingSide {
     return this.#totals.merge([own, ...alive])
   }
 
-  async describeTable(table: string): Promise<readonly ServedTable[]> {
-    return this.#generations().map(({ serving }) => serving.describeTable(table, ''))
+  async describeTable(table: string, records: boolean): Promise<readonly ServedTable[]> {
+    return this.#generations().map(({ serving }) => serving.describeTable(table, '', records))
+  }
+
+  async clientsOf(table: string): Promise<ClientsOfTable> {
+    return this.#clients.clientsOf(table)
+  }
+
+  async recentLines(): Promise<readonly []> {
+    return []
+  }
+
+  async endConnections(spreadMs: number): Promise<void> {
+    await this.#current?.serving.server.endConnections(spreadMs)
   }
 
   async applied(): Promise<void> {

@@ -5,9 +5,13 @@
  */
 import type { MetricCounter, Metrics } from '../../cluster/runtime/metrics.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
+import type { RecentLine } from '../../cluster/runtime/log-recent.ts'
+import { mergeClients } from '../client-facts.ts'
+import { ClientBook } from '../clients/client-book.ts'
 import type { GatewayConfig } from '../config.ts'
 import { workerRestarts } from '../metrics.ts'
 import type { HandOver } from './hand-over.ts'
+import type { ClientsOfTable } from './messages.ts'
 import { MetricTotals } from './metric-texts.ts'
 import { CRASHES_MAX, Restarts } from './restarts.ts'
 import type { RouteFeed } from './route-feed.ts'
@@ -30,6 +34,8 @@ export class WorkerPool implements ServingSide {
   /** Every process there is, the draining ones too. */
   readonly #alive = new Set<WorkerProcess>()
   readonly #totals = new MetricTotals()
+  /** Whom workers served that have ended. */
+  readonly #formerClients: ClientBook
   #config: GatewayConfig
   #isDraining = false
 
@@ -45,6 +51,7 @@ export class WorkerPool implements ServingSide {
     this.#feed = parts.feed
     this.#handOver = parts.handOver
     this.#config = parts.config
+    this.#formerClients = new ClientBook(parts.runtime.clock)
     this.#restarted = workerRestarts(parts.metrics)
     parts.metrics.gauge('gateway_workers', 'Worker processes, by state', () => {
       const serving = [...this.#slots.values()].filter((worker) => worker?.mayReceive() === true)
@@ -97,6 +104,7 @@ export class WorkerPool implements ServingSide {
   #onExit(worker: WorkerProcess, code: number | null, signal: string | null): void {
     this.#alive.delete(worker)
     this.#totals.retire(worker.text)
+    this.#formerClients.absorb(worker.clients)
     const { name, pid } = worker
     if (this.#isDraining || this.#slots.get(name) !== worker) {
       this.#log.info('worker ended', { worker: name, workerPid: pid, code, signal })
@@ -167,11 +175,33 @@ export class WorkerPool implements ServingSide {
   }
 
   /** Those that do not answer in time are left out. */
-  async describeTable(table: string): Promise<readonly ServedTable[]> {
+  async describeTable(table: string, records: boolean): Promise<readonly ServedTable[]> {
     const served = await Promise.all(
-      [...this.#alive].map(async (worker) => worker.describeTable(table)),
+      [...this.#alive].map(async (worker) => worker.describeTable(table, records)),
     )
     return served.filter((one) => one !== undefined)
+  }
+
+  async clientsOf(table: string): Promise<ClientsOfTable> {
+    const workers = [...this.#alive]
+    const found = await Promise.all(workers.map(async (worker) => worker.clientsOf(table)))
+    const told = [this.#formerClients.clientsOf(table), ...found.filter((one) => one !== undefined)]
+    return {
+      clients: mergeClients(told.map(({ clients }) => clients)),
+      isShort: told.length <= workers.length || told.some(({ isShort }) => isShort),
+    }
+  }
+
+  async recentLines(): Promise<readonly (RecentLine & { readonly process: string })[]> {
+    const found = [...this.#alive].map(async (worker) => {
+      const lines = await worker.recentLines()
+      return lines.map((line) => ({ ...line, process: worker.name }))
+    })
+    return (await Promise.all(found)).flat()
+  }
+
+  async endConnections(spreadMs: number): Promise<void> {
+    for (const worker of this.#alive) worker.endConnections(spreadMs)
   }
 
   async applied(): Promise<void> {

@@ -6,13 +6,20 @@
  */
 import cluster, { type Worker } from 'node:cluster'
 import type { SendHandle } from 'node:child_process'
+import type { RecentLine } from '../../cluster/runtime/log-recent.ts'
 import type { BareConnection } from '../../cluster/runtime/node-network.ts'
 import { type Log, RuntimeError, type Runtime } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { ServedTable } from '../table-view.ts'
 import type { HandOver, Receiver } from './hand-over.ts'
-import { FORMAT, type FromWorker, type ToWorker, type WorkerReport } from './messages.ts'
+import {
+  type ClientsOfTable,
+  FORMAT,
+  type FromWorker,
+  type ToWorker,
+  type WorkerReport,
+} from './messages.ts'
 import type { FeedMember, RouteFeed } from './route-feed.ts'
 
 export interface WorkerParts {
@@ -25,8 +32,14 @@ export interface WorkerEvents {
   readonly onExit: (worker: WorkerProcess, code: number | null, signal: string | null) => void
 }
 
+/** What a worker says when it is asked. */
+type Told = Extract<FromWorker, { type: 'metrics' | 'table' | 'clients' | 'lines' }>
+type Asked = (told: Told | undefined) => void
+
 /** Until a worker has said what it was asked. */
 const ANSWER_TIMEOUT_MS = 1000
+/** When a whole fleet is asked, which waits a second for all of it. */
+const FLEET_ANSWER_MS = 700
 /** Ticks of half a second, in each of which a worker reports. */
 const SILENT_TICKS = 6
 const DEAD_TICKS = 120
@@ -45,8 +58,7 @@ export class WorkerProcess implements Receiver {
   readonly #config: GatewayConfig
   readonly #log: Log
   readonly #child: Worker
-  readonly #metricsAsked = new Map<number, (text: string) => void>()
-  readonly #tablesAsked = new Map<number, (served: ServedTable | undefined) => void>()
+  readonly #asked = new Map<number, Asked>()
   #member: FeedMember | undefined
   #state: 'starting' | 'ready' | 'serving' | 'draining' | 'gone' = 'starting'
   #report: WorkerReport | undefined
@@ -55,6 +67,7 @@ export class WorkerProcess implements Receiver {
   #givenCount = 0
   /** What it counted when it was last asked, or at its end. */
   #text = ''
+  #clients: Extract<FromWorker, { type: 'ended' }>['clients'] = []
   #onReady: () => void = () => undefined
   #onUnready: (reason: Error) => void = () => undefined
 
@@ -91,6 +104,11 @@ export class WorkerProcess implements Receiver {
 
   get text(): string {
     return this.#text
+  }
+
+  /** Whom it served, once it has ended in order. */
+  get clients(): Extract<FromWorker, { type: 'ended' }>['clients'] {
+    return this.#clients
   }
 
   /** Why it does not serve; undefined when it does. */
@@ -178,31 +196,48 @@ export class WorkerProcess implements Receiver {
 
   /** Asks what it counted; a worker that does not answer has what it said last. */
   async metricsText(): Promise<string> {
-    const ask = (question: number): ToWorker => ({ type: 'metrics', question })
-    return this.#ask(this.#metricsAsked, ask, () => this.#text)
+    const told = await this.#ask((question) => ({ type: 'metrics', question }))
+    return told?.type === 'metrics' ? told.text : this.#text
   }
 
   /** What it does with a table; undefined when it does not say. */
-  async describeTable(table: string): Promise<ServedTable | undefined> {
-    const ask = (question: number): ToWorker => ({ type: 'table', question, table })
-    return this.#ask(this.#tablesAsked, ask, () => undefined)
+  async describeTable(table: string, records: boolean): Promise<ServedTable | undefined> {
+    const ask = (question: number): ToWorker => ({ type: 'table', question, table, records })
+    const told = await this.#ask(ask, FLEET_ANSWER_MS)
+    return told?.type === 'table' ? told.served : undefined
   }
 
-  async #ask<T>(
-    asked: Map<number, (answer: T) => void>,
+  /** Who asked it for a table; undefined when it does not say. */
+  async clientsOf(table: string): Promise<ClientsOfTable | undefined> {
+    const ask = (question: number): ToWorker => ({ type: 'clients', question, table })
+    const told = await this.#ask(ask, FLEET_ANSWER_MS)
+    return told?.type === 'clients' ? told : undefined
+  }
+
+  async recentLines(): Promise<readonly RecentLine[]> {
+    const told = await this.#ask((question) => ({ type: 'lines', question }), FLEET_ANSWER_MS)
+    return told?.type === 'lines' ? told.lines : []
+  }
+
+  endConnections(spreadMs: number): void {
+    if (this.#state === 'serving') this.#send({ type: 'end-connections', spreadMs })
+  }
+
+  /** Undefined when it does not answer in time. */
+  async #ask(
     message: (question: number) => ToWorker,
-    otherwise: () => T,
-  ): Promise<T> {
-    if (!this.#child.isConnected()) return otherwise()
+    timeoutMs = ANSWER_TIMEOUT_MS,
+  ): Promise<Told | undefined> {
+    if (!this.#child.isConnected()) return undefined
     const question = ++this.#question
     return new Promise((resolve) => {
-      const answer = (value: T): void => {
+      const answer = (told: Told | undefined): void => {
         timer.cancel()
-        asked.delete(question)
-        resolve(value)
+        this.#asked.delete(question)
+        resolve(told)
       }
-      const timer = this.#parts.runtime.timers.after(ANSWER_TIMEOUT_MS, () => answer(otherwise()))
-      asked.set(question, answer)
+      const timer = this.#parts.runtime.timers.after(timeoutMs, () => answer(undefined))
+      this.#asked.set(question, answer)
       this.#send(message(question))
     })
   }
@@ -240,13 +275,16 @@ export class WorkerProcess implements Receiver {
         return
       case 'metrics':
         this.#text = message.text
-        this.#metricsAsked.get(message.question)?.(message.text)
+        this.#asked.get(message.question)?.(message)
         return
       case 'table':
-        this.#tablesAsked.get(message.question)?.(message.served)
+      case 'clients':
+      case 'lines':
+        this.#asked.get(message.question)?.(message)
         return
       case 'ended':
         this.#text = message.text
+        this.#clients = message.clients
         return
       default:
         message satisfies never
@@ -297,8 +335,7 @@ export class WorkerProcess implements Receiver {
   #onExit(code: number | null, signal: string | null): void {
     this.#leave()
     this.#state = 'gone'
-    for (const answer of this.#metricsAsked.values()) answer(this.#text)
-    for (const answer of this.#tablesAsked.values()) answer(undefined)
+    for (const answer of this.#asked.values()) answer(undefined)
     this.#onUnready(
       new RuntimeError('EOTHER', `worker ${this.name} ended with ${signal ?? `code ${code}`}`),
     )

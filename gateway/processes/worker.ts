@@ -15,6 +15,7 @@
  */
 import cluster from 'node:cluster'
 import { createLog } from '../../cluster/runtime/log.ts'
+import { RecentLines } from '../../cluster/runtime/log-recent.ts'
 import { Metrics } from '../../cluster/runtime/metrics.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import type { BareConnection } from '../../cluster/runtime/node-network.ts'
@@ -65,6 +66,7 @@ class WorkerLife {
   readonly #network: HandedNetwork
   readonly #routes: WorkerRoutes
   readonly #metrics = new Metrics()
+  readonly #recent = new RecentLines(() => Date.now())
   #serving: Serving | undefined
   #ending: Promise<void> | undefined
   #end: (code: number) => void = () => undefined
@@ -75,7 +77,12 @@ class WorkerLife {
     this.#name = name
     this.#config = config
     const fields = { ...gatewayLogFields(config), worker: name }
-    this.#log = createLog({ level: config.log.level, name: 'gateway', fields })
+    this.#log = createLog({
+      level: config.log.level,
+      name: 'gateway',
+      fields,
+      recent: this.#recent,
+    })
     const runtime = nodeRuntime({ log: this.#log })
     this.#network = new HandedNetwork(runtime.network, runtime.timers, send)
     this.#runtime = { ...runtime, network: this.#network }
@@ -160,11 +167,23 @@ class WorkerLife {
           .then((text) => send({ type: 'metrics', question: message.question, text }))
         return
       case 'table': {
-        const served = this.#serving?.describeTable(message.table, this.#name)
-        const { question } = message
+        const { question, table, records } = message
+        const served = this.#serving?.describeTable(table, this.#name, records)
         send({ type: 'table', question, ...(served === undefined ? {} : { served }) })
         return
       }
+      case 'clients': {
+        const { question, table } = message
+        const none = { clients: [], isShort: false }
+        send({ type: 'clients', question, ...(this.#serving?.clients.clientsOf(table) ?? none) })
+        return
+      }
+      case 'lines':
+        send({ type: 'lines', question: message.question, lines: this.#recent.list() })
+        return
+      case 'end-connections':
+        void this.#serving?.server.endConnections(message.spreadMs)
+        return
       case 'drain':
         this.#drain(message.spreadMs)
         return
@@ -216,11 +235,11 @@ class WorkerLife {
     await this.#serving?.close(spreadMs)
     this.#routes.close()
     const text = await this.#metrics.text()
+    const clients = this.#serving?.clients.all() ?? []
     if (process.connected)
       await new Promise<void>((resolve) => {
-        process.send?.({ type: 'ended', text } satisfies FromWorker, undefined, undefined, () =>
-          resolve(),
-        )
+        const message = { type: 'ended', text, clients } satisfies FromWorker
+        process.send?.(message, undefined, undefined, () => resolve())
       })
   }
 }

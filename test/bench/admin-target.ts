@@ -50,6 +50,7 @@ const admin = await startAdmin({
   pages: {},
   effective: () => [],
   tableView: async (table) => tableView(table, undefined, []),
+  answer: async () => undefined,
 })
 await admin.services.mirror.loaded()
 process.stdout.write(`${admin.address}\n`)

@@ -6,7 +6,14 @@ import type { Table, TableList } from '../../gateway/admin/api/tables.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
 import { viewTable } from '../../gateway/gateway.ts'
 import { healthPages } from '../../gateway/health.ts'
-import { type GatewayWorld, root, startWorld, testConfig, until } from '../support/gateway-world.ts'
+import {
+  answerOf,
+  type GatewayWorld,
+  root,
+  startWorld,
+  testConfig,
+  until,
+} from '../support/gateway-world.ts'
 
 // Far above what it takes: machines that build and test at once are slow.
 t.setTimeout(120_000)
@@ -42,7 +49,8 @@ async function start(
     pages: healthPages(gateway, () => metrics.text()),
     effective: () => [],
     tableView: (table) =>
-      viewTable(gateway.directory, table, async () => [gateway.describeTable(table, '')]),
+      viewTable(gateway.directory, table, async () => [gateway.describeTable(table, '', true)]),
+    answer: (question) => answerOf(gateway, question),
   })
   t.teardown(async () => {
     await admin.close()

@@ -16,7 +16,7 @@ import { type GatewayWorld, queryFrame, root, startWorld } from '../support/gate
 t.setTimeout(120_000)
 
 const look = ({ gateway }: GatewayWorld, table: string) =>
-  viewTable(gateway.directory, table, async () => [gateway.describeTable(table, '')])
+  viewTable(gateway.directory, table, async () => [gateway.describeTable(table, '', true)])
 
 void t.test(
   'O-5: the view tells route, node, leader and the last queries with their peers',
@@ -151,7 +151,7 @@ void t.test(
     }
     const { queries: counts } = gatewayMetrics(new Metrics()).server
     const query = (peer: string) => ({ asker: { peer }, seqid: 1, counts: counts.native })
-    const watch = new QueryWatch(runtime, 0, counts)
+    const watch = new QueryWatch(runtime, 0)
     t.equal(watch.isActive, false)
     t.same(watch.look('a'), [])
     t.equal(watch.isActive, true)
@@ -182,7 +182,7 @@ void t.test(
     t.same(watch.look('t0'), [], 'only the last 32 tables are watched')
     t.same(lines, [], 'nothing is logged without a sample')
 
-    const sampled = new QueryWatch(runtime, 0.25, counts)
+    const sampled = new QueryWatch(runtime, 0.25)
     t.equal(sampled.isActive, true)
     for (let n = 0; n < 100; n++) sampled.seen('a', query(`p${n}`), 'no-table', 2)
     t.equal(lines.length, 25)

@@ -6,7 +6,7 @@ import { tableView } from '../../gateway/table-view.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
 import type { GatewayConfig } from '../../gateway/config.ts'
 import { healthPages } from '../../gateway/health.ts'
-import { type GatewayWorld, startWorld, testConfig } from './gateway-world.ts'
+import { type GatewayWorld, answerOf, startWorld, testConfig } from './gateway-world.ts'
 
 export interface Answer {
   readonly status: number
@@ -117,6 +117,7 @@ export async function startAdminWorld(
       pages: healthPages(world.gateway, () => world.metrics.text()),
       effective: () => [],
       tableView: async (table) => tableView(table, undefined, []),
+      answer: (question) => answerOf(world.gateway, question),
     })
   const admin = await open(world.coordinator)
   const ends: (() => Promise<void>)[] = [() => admin.close()]

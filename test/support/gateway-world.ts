@@ -15,7 +15,9 @@ import { Metrics } from '../../cluster/runtime/metrics.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import { type GatewayConfig, gatewayConfig } from '../../gateway/config.ts'
+import { answerQuestion } from '../../gateway/fleet-answers.ts'
 import { type Gateway, startGateway } from '../../gateway/gateway.ts'
+import type { FleetQuestion } from '../../gateway/routing/fleet-questions.ts'
 
 export const QUERY = 'RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX'
 export const root = '/metaproxy/tables'
@@ -107,6 +109,21 @@ export async function startWorld(
       clearInterval(alive)
     },
   }
+}
+
+/** What a gateway in this process answers to a question of its fleet. */
+export function answerOf(gateway: Gateway, question: FleetQuestion): Promise<unknown> {
+  return answerQuestion(
+    {
+      describe: (table) => gateway.directory.describe(table),
+      epoch: () => gateway.directory.epoch,
+      served: async (table) => [gateway.describeTable(table, '', false)],
+      clientsOf: async (table) => [gateway.clients.clientsOf(table)],
+      recentLines: async () => [],
+      effective: () => [],
+    },
+    question,
+  )
 }
 
 /** One connection that sends bytes and collects reply frames. */

@@ -25,7 +25,7 @@ import {
 } from '../../gateway/routing/mapping.ts'
 import { readMetaAnswer } from '../../gateway/upstream/meta-answer.ts'
 import { readQuery } from '../../gateway/clients/query.ts'
-import { answerBudgetMs } from '../../gateway/clients/query-desk.ts'
+import { answerBudgetMs } from '../../gateway/clients/answer-budget.ts'
 
 const parse = (value: unknown): ReturnType<typeof parseMapping> =>
   parseMapping(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)))

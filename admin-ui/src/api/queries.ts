@@ -18,12 +18,12 @@ import type {
 import type { GatewayList, Overview } from '../../../gateway/admin/api/gateways.ts'
 import type { Group, GroupList } from '../../../gateway/admin/api/groups.ts'
 import type {
-  TableClients,
   TableHistory,
   TableList,
   TableRoute,
   TableSnippet,
 } from '../../../gateway/admin/api/tables.ts'
+import type { TableClients } from '../../../gateway/admin/api/table-fleet.ts'
 import type { TokenList, UserList } from '../../../gateway/admin/api/access.ts'
 import { usePolling } from './events.ts'
 import { type CallOptions, read } from './http.ts'

@@ -19,6 +19,7 @@ const rights = {
   'tables.edit': 'rights.tables',
   'groups.edit': 'rights.groups',
   'clusters.edit': 'rights.clusters',
+  'gateways.drain': 'rights.gateways',
   'users.edit': 'rights.users',
 } as const satisfies Readonly<Record<Right, TextKey>>
 const rightNames = Object.keys(rights) as Right[]

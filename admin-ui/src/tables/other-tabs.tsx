@@ -19,10 +19,10 @@ export function ClientsTab({ name }: { readonly name: string }) {
       flush
     >
       <Loaded query={clients}>
-        {({ available, reason, clients: rows }) =>
-          !available || rows.length === 0 ? (
-            <Empty icon="gateways" title={available ? t('clients.none') : t('clients.unknown')}>
-              {available ? t('clients.noneWords') : (reason ?? '')}
+        {({ clients: rows }) =>
+          rows.length === 0 ? (
+            <Empty icon="gateways" title={t('clients.none')}>
+              {t('clients.noneWords')}
             </Empty>
           ) : (
             <DataTable
@@ -51,7 +51,7 @@ export function ClientsTab({ name }: { readonly name: string }) {
                   header: t('clients.header'),
                   align: 'end',
                   minor: true,
-                  cell: ({ headerVersion }) => headerVersion ?? '–',
+                  cell: ({ headerVersion }) => headerVersion,
                 },
               ]}
             />

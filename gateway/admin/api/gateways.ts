@@ -1,12 +1,15 @@
 /**
  * `/api/v1/gateways` and `/api/v1/overview` (gateway.md 14; admin-ui.md 3.1, 3.10): the fleet as its
- * ephemeral nodes tell of it, and the counts of the first page.
+ * ephemeral nodes tell of it, what one gateway says when it is asked, and the counts of the first page.
  *
- *     GET /gateways       → GatewayList
- *     GET /overview       → Overview
+ *     GET  /gateways              → GatewayList
+ *     GET  /gateways/{id}         → GatewayDetail; asks that gateway, through ZooKeeper
+ *     POST /gateways/{id}:drain   → Gateway; not ready, and its connections end
+ *     POST /gateways/{id}:resume  → Gateway
+ *     GET  /overview              → Overview
  */
 import { type Static, Type } from 'typebox'
-import { Freshness } from './requests.ts'
+import { Freshness, askedOfFleet } from './requests.ts'
 
 export const Gateway = Type.Object(
   {
@@ -25,7 +28,16 @@ export const Gateway = Type.Object(
     routingEpoch: Type.Integer(),
     zookeeper: Type.String(),
     connections: Type.Integer(),
+    /** It says that it is draining: by a wish, or because it ends. */
     draining: Type.Boolean(),
+    /** The wish of an operator; it holds until `:resume`, or the end of the process. */
+    drain: Type.Optional(
+      Type.Object({
+        actor: Type.String(),
+        at: Type.String({ format: 'date-time' }),
+        reason: Type.Optional(Type.String()),
+      }),
+    ),
   },
   { title: 'Gateway' },
 )
@@ -41,6 +53,38 @@ export const GatewayList = Type.Object(
   { title: 'GatewayList' },
 )
 export type GatewayList = Static<typeof GatewayList>
+
+export const LogLine = Type.Object(
+  {
+    at: Type.String({ format: 'date-time' }),
+    level: Type.Union([Type.Literal('warn'), Type.Literal('error')]),
+    event: Type.String(),
+    /** `key=value`, blanks between. */
+    fields: Type.String(),
+    /** Name of the worker; absent: the process that the gateway is. */
+    process: Type.Optional(Type.String()),
+  },
+  { title: 'LogLine' },
+)
+export type LogLine = Static<typeof LogLine>
+
+/** What is missing besides `gateway` it did not say, for the reason in `silent`. */
+export const GatewayDetail = Type.Object(
+  {
+    ...askedOfFleet,
+    gateway: Gateway,
+    /** Its last warnings and errors, up to 50, the newest first. */
+    recent: Type.Optional(Type.Array(LogLine)),
+    /** Every option with its value, secrets masked, and where it comes from. */
+    config: Type.Optional(
+      Type.Array(
+        Type.Object({ path: Type.String(), value: Type.Unknown(), source: Type.String() }),
+      ),
+    ),
+  },
+  { title: 'GatewayDetail' },
+)
+export type GatewayDetail = Static<typeof GatewayDetail>
 
 export const Overview = Type.Object(
   {

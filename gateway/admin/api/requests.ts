@@ -57,3 +57,13 @@ export const Check = Type.Object(
   { title: 'Check' },
 )
 export type Check = Static<typeof Check>
+
+/** Of what every gateway was asked through ZooKeeper, which takes up to a second. */
+export const askedOfFleet = {
+  askedAt: Type.String({ format: 'date-time' }),
+  elapsedMs: Type.Integer(),
+  /** Gateways that answered. An answer may be a second old when the same was asked just before. */
+  answered: Type.Array(Type.String()),
+  /** Gateways of the fleet that did not, and why. */
+  silent: Type.Array(Type.Object({ id: Type.String(), reason: Type.String() })),
+}

@@ -4,13 +4,13 @@ export type Role = (typeof roles)[number]
 
 /**
  * What a role may do. viewer ⊂ editor ⊂ operator ⊂ dr-admin; admin stands aside: users, tokens and
- * the registry of clusters, no mappings. The rights of the DR switch come with it.
+ * the registry of clusters and the gateways, no mappings. The rights of the DR switch come with it.
  */
 export const rightsOf = {
   viewer: ['read'],
   editor: ['read', 'tables.edit', 'groups.edit'],
-  operator: ['read', 'tables.edit', 'groups.edit', 'clusters.edit'],
-  'dr-admin': ['read', 'tables.edit', 'groups.edit', 'clusters.edit'],
-  admin: ['read', 'users.edit', 'clusters.edit'],
+  operator: ['read', 'tables.edit', 'groups.edit', 'clusters.edit', 'gateways.drain'],
+  'dr-admin': ['read', 'tables.edit', 'groups.edit', 'clusters.edit', 'gateways.drain'],
+  admin: ['read', 'users.edit', 'clusters.edit', 'gateways.drain'],
 } as const satisfies Readonly<Record<Role, readonly string[]>>
 export type Right = (typeof rightsOf)[Role][number]

@@ -10,12 +10,13 @@
  *     GET    /tables/{t}/history       → TableHistory
  *     POST   /tables/{t}:revert        RevertRequest, If-Match (If-None-Match: * when it is deleted)
  *     POST   /tables/{t}:probe         ProbeRequest → ProbeResult; asks the metas now
- *     GET    /tables/{t}/route         → TableRoute; ZooKeeper, gateways, side by side
- *     GET    /tables/{t}/clients       → TableClients
+ *     GET    /tables/{t}/route         → TableRoute; ZooKeeper, and how far gateways are
+ *     GET    /tables/{t}/routes        → TableRoutes; asks every gateway what it serves
+ *     GET    /tables/{t}/clients       → TableClients; asks every gateway who asked
  *     GET    /tables/{t}/snippet       → TableSnippet
  *
  * The four that change something answer `ChangePreview` with `?dry_run=true`, status 200.
- * Batch, import, export and bulk edits are in `changes.ts`.
+ * Batch, import, export and bulk edits are in `changes.ts`, the answers of gateways in `table-fleet.ts`.
  */
 import { type Static, Type } from 'typebox'
 import { ChangeAuthor, FieldError } from './problem.ts'
@@ -334,26 +335,6 @@ export const TableRoute = Type.Object(
   { title: 'TableRoute' },
 )
 export type TableRoute = Static<typeof TableRoute>
-
-/** `available: false`: this gateway does not count clients; `reason` says why. */
-export const TableClients = Type.Object(
-  {
-    available: Type.Boolean(),
-    reason: Type.Optional(Type.String()),
-    /** Addresses forgotten because there were too many. */
-    truncated: Type.Boolean(),
-    clients: Type.Array(
-      Type.Object({
-        address: Type.String(),
-        lastQueryAt: Type.String({ format: 'date-time' }),
-        queries: Type.Integer(),
-        headerVersion: Type.Optional(Type.Integer()),
-      }),
-    ),
-  },
-  { title: 'TableClients' },
-)
-export type TableClients = Static<typeof TableClients>
 
 export const TableSnippet = Type.Object(
   {

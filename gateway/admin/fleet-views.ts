@@ -1,0 +1,196 @@
+/**
+ * What the gateways of the fleet answered (`fleet-asker.ts`), judged and put side by side for people.
+ * An answer in no form that this version knows counts as none. Pure.
+ */
+import { type TSchema, type Static, Type } from 'typebox'
+import { Check } from 'typebox/value'
+import { type ClientFacts, mergeClients } from '../client-facts.ts'
+import type { SeenClient } from '../fleet-answers.ts'
+import { canonicalMetas } from '../routing/mapping.ts'
+import type { Gateway, GatewayDetail } from './api/gateways.ts'
+import {
+  ServedRoute,
+  type TableClient,
+  type TableClients,
+  type TableRoutes,
+} from './api/table-fleet.ts'
+import type { FleetAnswers } from './fleet-asker.ts'
+import type { TableView } from './table-view.ts'
+
+/** Of one response. */
+const CLIENTS_MAX = 5000
+
+const results = ['relayed', 'no-table', 'invalid-mapping', 'unavailable', 'unreadable', 'limited']
+const SeenClientAnswer = Type.Object({
+  address: Type.String({ maxLength: 100 }),
+  firstAtMs: Type.Number({ minimum: 0, maximum: 8e15 }),
+  lastAtMs: Type.Number({ minimum: 0, maximum: 8e15 }),
+  queries: Type.Integer(),
+  version: Type.Union([Type.Literal(0), Type.Literal(1), Type.Literal('native')]),
+  libraries: Type.Array(Type.String()),
+  isWhole: Type.Boolean(),
+  result: Type.Union(results.map((result) => Type.Literal(result))),
+  cluster: Type.Optional(Type.String()),
+  slow: Type.Boolean(),
+})
+
+const ClientsAnswerForm = Type.Object({
+  cluster: Type.Optional(Type.String()),
+  total: Type.Integer(),
+  slow: Type.Integer(),
+  isShort: Type.Boolean(),
+  clients: Type.Array(SeenClientAnswer),
+})
+
+const GatewayAnswerForm = Type.Object({
+  recent: Type.Array(
+    Type.Object({
+      atMs: Type.Number({ minimum: 0, maximum: 8e15 }),
+      level: Type.Union([Type.Literal('warn'), Type.Literal('error')]),
+      event: Type.String(),
+      fields: Type.String(),
+      process: Type.String(),
+    }),
+  ),
+  config: Type.Array(
+    Type.Object({ path: Type.String(), value: Type.Unknown(), source: Type.String() }),
+  ),
+})
+
+interface Judged<T> {
+  readonly told: ReadonlyMap<string, T>
+  /** What every view of the fleet begins with. */
+  readonly asked: Pick<TableClients, 'askedAt' | 'elapsedMs' | 'answered' | 'silent'>
+}
+
+function judge<S extends TSchema>(
+  { askedAt, elapsedMs, answers, silent }: FleetAnswers,
+  form: S,
+): Judged<Static<S>> {
+  const told = new Map<string, Static<S>>()
+  const all = [...silent]
+  for (const [id, answer] of answers)
+    if (Check(form, answer)) told.set(id, answer)
+    else all.push({ id, reason: 'an answer in a form that this version does not know' })
+  const answered = [...told.keys()].toSorted()
+  const sorted = all.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  return { told, asked: { askedAt, elapsedMs, answered, silent: sorted } }
+}
+
+export function tableClients(found: FleetAnswers, selfId: string): TableClients {
+  const { told, asked } = judge(found, ClientsAnswerForm)
+  const gatewaysOf = new Map<string, string[]>()
+  const slowAt = new Map<string, SeenClient>()
+  for (const [id, { clients }] of told)
+    for (const client of clients) {
+      const { address } = client
+      gatewaysOf.set(address, [...(gatewaysOf.get(address) ?? []), id])
+      const other = slowAt.get(address)
+      if (other === undefined || client.lastAtMs > other.lastAtMs) slowAt.set(address, client)
+    }
+  // Whoever asked another gateway since is not slow any more: the newest answer decides.
+  const merged = mergeClients([...told.values()].map(({ clients }) => clients)).map((client) =>
+    clientOf(client, {
+      gateways: (gatewaysOf.get(client.address) ?? []).toSorted(),
+      slow: slowAt.get(client.address)?.slow === true,
+    }),
+  )
+  const sorted = merged.toSorted(
+    (a, b) => Number(b.slow) - Number(a.slow) || (a.lastQueryAt < b.lastQueryAt ? 1 : -1),
+  )
+  const cluster =
+    told.get(selfId)?.cluster ??
+    [...told.values()].map((answer) => answer.cluster).find((name) => name !== undefined)
+  const isShort = [...told.values()].some((answer) => answer.isShort)
+  const most = Math.max(0, ...[...told.values()].map(({ total }) => total))
+  return {
+    ...asked,
+    ...(cluster === undefined ? {} : { cluster }),
+    total: Math.max(merged.length, most),
+    slow: merged.filter(({ slow }) => slow).length,
+    truncated: isShort || merged.length > CLIENTS_MAX,
+    clients: sorted.slice(0, CLIENTS_MAX),
+  }
+}
+
+function clientOf(
+  facts: ClientFacts,
+  { gateways, slow }: Pick<TableClient, 'gateways' | 'slow'>,
+): TableClient {
+  const { address, firstAtMs, lastAtMs, queries, version, libraries, isWhole, result } = facts
+  return {
+    address,
+    gateways,
+    firstQueryAt: new Date(firstAtMs).toISOString(),
+    lastQueryAt: new Date(lastAtMs).toISOString(),
+    queries,
+    headerVersion: version,
+    libraries: [...libraries],
+    isWhole,
+    result,
+    ...(facts.cluster === undefined ? {} : { cluster: facts.cluster }),
+    slow,
+  }
+}
+
+export function tableRoutes(
+  found: FleetAnswers,
+  { node, table }: TableView,
+  fleet: { readonly gateways: readonly Gateway[]; readonly fleetEpoch: number },
+): TableRoutes {
+  const { told, asked } = judge(found, ServedRoute)
+  const cluster = table.redirect?.to ?? table.cluster
+  const wanted = {
+    kind: table.valid ? 'route' : 'invalid',
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(table.redirect !== undefined || table.metas === undefined ? {} : { metas: table.metas }),
+    zxid: `0x${node.stat.modifiedZxid.toString(16)}`,
+    version: node.stat.version,
+  }
+  return {
+    ...asked,
+    wanted,
+    fleetEpoch: fleet.fleetEpoch,
+    gateways: fleet.gateways.map(({ id, self, appliedEpoch, behind }) => {
+      const serves = told.get(id)
+      return {
+        id,
+        self,
+        appliedEpoch,
+        behind,
+        ...(serves === undefined ? {} : { serves, agrees: agrees(serves, wanted) }),
+      }
+    }),
+  }
+}
+
+/** A gateway that was never asked for the table will read what is wanted. */
+function agrees(
+  { kind, cluster, metas, zxid, differing }: ServedRoute,
+  wanted: TableRoutes['wanted'],
+): boolean {
+  if (kind === 'unread') return true
+  if (differing.length > 0 || zxid !== wanted.zxid) return false
+  // A node that holds no mapping leaves the last good route in force.
+  if (wanted.kind !== 'route') return kind === 'route' || kind === 'invalid'
+  if (kind !== 'route' || cluster !== wanted.cluster) return false
+  return wanted.metas === undefined || canonicalMetas(metas ?? []) === canonicalMetas(wanted.metas)
+}
+
+export function gatewayDetail(found: FleetAnswers, gateway: Gateway): GatewayDetail {
+  const { told, asked } = judge(found, GatewayAnswerForm)
+  const answer = told.get(gateway.id)
+  if (answer === undefined) return { ...asked, gateway }
+  return {
+    ...asked,
+    gateway,
+    recent: answer.recent.map(({ atMs, level, event, fields, process }) => ({
+      at: new Date(atMs).toISOString(),
+      level,
+      event,
+      fields,
+      ...(process === '' ? {} : { process }),
+    })),
+    config: answer.config.map(({ path, value, source }) => ({ path, value, source })),
+  }
+}
