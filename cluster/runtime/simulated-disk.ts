@@ -2,7 +2,9 @@
  * What is on a simulated disk: folders and files with two states, what programs see and what a power
  * cut leaves. Content becomes durable by sectors, names by operations of a folder; a power cut keeps,
  * drops or spoils each sector that was not synced, and keeps the un-synced name changes of a folder
- * up to some point. No time and no errors here: those are in `simulated-files.ts`.
+ * up to some point. Durable bytes that a sector's rewriting leaves as they are survive it: a file
+ * system rewrites the whole page of an appended record, so no log could do without that ("powersafe
+ * overwrite"). No time and no errors here: those are in `simulated-files.ts`.
  */
 import type { SeededRandom } from './simulated-random.ts'
 
@@ -74,9 +76,9 @@ export class SimulatedInode {
       const keepProbability = random.pick([0, 1, random.float()])
       for (const sector of this.#dirty.keys()) {
         if (!random.chance(keepProbability)) continue
-        const spoiled = keepProbability < 1 && random.chance(0.05)
-        const bytes = spoiled ? random.bytes(sectorBytes) : sectorOf(this.#content, sector)
-        this.#setDurable(sector, bytes)
+        const isSpoiled = keepProbability < 1 && random.chance(0.05)
+        const garbage = isSpoiled ? random.bytes(sectorBytes) : undefined
+        this.#setDurable(sector, this.#rewritten(sector, garbage))
       }
       if (random.chance(keepProbability)) this.#durableSizeBytes = this.#sizeBytes
       else if (this.#sizeBytes > this.#durableSizeBytes && random.chance(0.3))
@@ -95,6 +97,18 @@ export class SimulatedInode {
     const at = random.below(this.#sizeBytes)
     this.#content[at] = (this.#content[at] ?? 0) ^ (1 << random.below(8))
     this.#setDurable(Math.floor(at / sectorBytes), sectorOf(this.#content, Math.floor(at / 512)))
+  }
+
+  /** What the sector's rewriting leaves: garbage only where it was to change something. */
+  #rewritten(sector: number, garbage: Buffer | undefined): Buffer {
+    const content = sectorOf(this.#content, sector)
+    if (garbage === undefined) return content
+    const from = sector * sectorBytes
+    for (const [index, byte] of content.entries()) {
+      const isDurable = from + index < this.#durableSizeBytes
+      if (isDurable && this.#durable[from + index] === byte) garbage[index] = byte
+    }
+    return garbage
   }
 
   #mark(from: number, to: number): void {

@@ -16,7 +16,10 @@ export interface WritableSegment {
   chain: number
 }
 
-/** A new folder is durable only when the folders above know it. */
+/**
+ * A new folder is durable only when the folders above know it. One that is there already may be of a
+ * process that failed to make it so: the folder above is synced in any case.
+ */
 export async function makeDirectoryDurably(files: Files, directory: string): Promise<void> {
   const missing: string[] = []
   for (let path = directory; (await files.stat(path)) === undefined; path = dirname(path)) {
@@ -25,6 +28,7 @@ export async function makeDirectoryDurably(files: Files, directory: string): Pro
   }
   await files.makeDirectory(directory)
   for (const path of missing) await files.syncDirectory(dirname(path))
+  if (missing.length === 0) await files.syncDirectory(dirname(directory))
 }
 
 /** Header durable first, then the final name, then the name durable (L4). */

@@ -47,6 +47,8 @@ export async function replayLog(
   onRecord: RecordVisitor,
 ): Promise<ReplayedLog> {
   const indexes = await findSegments(runtime, directory)
+  // The process before may have ended because this failed: names that are seen need not be durable.
+  await runtime.files.syncDirectory(directory)
   const segments: LogSegment[] = []
   let chain = 0
   let closedInOrder = false

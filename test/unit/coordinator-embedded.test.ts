@@ -468,6 +468,39 @@ function plain(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value
 }
 
+void t.test('a log is whole wherever its batches end in a sector', async (t) => {
+  const world = new SimulatedWorld({ seed: 1 })
+  const node = world.node('server', { ip: '10.0.0.1' })
+  const warnings: string[] = []
+  const log = { ...silentLog, warn: (message: string) => warnings.push(message) }
+  const options = {
+    directory: '/data',
+    snapshotLogBytes: 1 << 30,
+    takeSnapshot: () => t.fail('no snapshot is due') as never,
+    onDurable: () => undefined,
+    onFailure: (error: unknown) => t.fail(String(error)),
+  }
+  let found = 0n
+  const write = async (): Promise<void> => {
+    for (let zxid = 1n; zxid <= 512n && found === zxid - 1n; zxid++) {
+      const opened = await openTransactionLog({ ...node.runtime, log }, options)
+      const data = Buffer.alloc(Number(zxid), 7)
+      const path = `/n${String(zxid).padStart(3, '0')}`
+      const change = { type: 'create', path, data, access: openAccess, owner: 0n } as const
+      opened.log.append({ zxid, wallMs: 0, kind: 'changes', changes: [change] })
+      await opened.log.close()
+      const again = await openTransactionLog({ ...node.runtime, log }, options)
+      found = again.recovered.zxid
+      await again.log.close()
+    }
+  }
+  let isDone = false
+  void write().finally(() => (isDone = true))
+  await world.run({ untilMs: Infinity, until: () => isDone })
+  t.equal(found, 512n)
+  t.same(warnings, [], 'nothing is taken for torn')
+})
+
 void t.test('a power cut loses nothing that was called durable', async (t) => {
   for (let seed = 0; seed < 40; seed += 1) {
     const world = new SimulatedWorld({ seed })

@@ -220,7 +220,11 @@ async function openTail(
   if (tail !== undefined && tail.goodBytes >= sectorBytes) {
     const file = await files.open(tail.path, 'update')
     await file.truncate(tail.goodBytes)
+    // What was read may be in the page cache only, and a sync alone would not do: after one that
+    // failed, which may be why the process before ended, the kernel takes the pages for clean.
+    await file.write(0, [await file.read(0, tail.goodBytes)])
     await file.sync()
+    await files.syncDirectory(directory)
     return { file, position: wholeSectors(tail.goodBytes), lastZxid }
   }
   if (tail !== undefined) await files.remove(tail.path)
@@ -258,20 +262,29 @@ function readLog(path: string, bytes: Buffer, onTransaction: (t: Transaction) =>
   if (bytes.length < sectorBytes || isTornHeader(bytes)) return 0
   checkHeader(path, bytes, logMagic)
   let offset = sectorBytes
-  while (offset + 8 <= bytes.length) {
-    const length = bytes.readUInt32BE(offset)
-    if (length === 0 && offset % sectorBytes !== 0) {
-      offset = wholeSectors(offset)
+  while (offset < bytes.length) {
+    const body = recordAt(bytes, offset)
+    if (body !== undefined) {
+      onTransaction(decodeTransaction(body))
+      offset += 8 + body.length
       continue
     }
-    const end = offset + 8 + length
-    if (length === 0 || length > recordBytesMax || end > bytes.length) break
-    const body = bytes.subarray(offset + 8, end)
-    if (crc32(body) !== bytes.readUInt32BE(offset + 4)) break
-    onTransaction(decodeTransaction(body))
-    offset = end
+    // The zeros behind a batch may be fewer than a record's head.
+    const boundary = wholeSectors(offset)
+    if (offset === boundary || bytes.subarray(offset, boundary).some((byte) => byte !== 0)) break
+    offset = boundary
   }
   return Math.min(offset, bytes.length)
+}
+
+/** Body of the record whose head stands there; undefined when it is not whole. */
+function recordAt(bytes: Buffer, offset: number): Buffer | undefined {
+  if (offset + 8 > bytes.length) return undefined
+  const length = bytes.readUInt32BE(offset)
+  const end = offset + 8 + length
+  if (length === 0 || length > recordBytesMax || end > bytes.length) return undefined
+  const body = bytes.subarray(offset + 8, end)
+  return crc32(body) === bytes.readUInt32BE(offset + 4) ? body : undefined
 }
 
 /** A file whose making was interrupted: its first sector was never made durable. */
