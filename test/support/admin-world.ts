@@ -1,6 +1,8 @@
 /** A gateway with its admin port in this process, on memory coordination, and calls of its API. */
 import type { Static, TSchema } from 'typebox'
 import { Errors } from 'typebox/value'
+import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
+import type { Runtime } from '../../cluster/runtime/runtime.ts'
 import type { Problem } from '../../gateway/admin/api/problem.ts'
 import { tableView } from '../../gateway/table-view.ts'
 import { type AdminServer, startAdmin } from '../../gateway/admin/server.ts'
@@ -99,6 +101,23 @@ function configOf(
       oidc: { ...oidc, clientSecret },
     },
   }
+}
+
+/** An admin port without a gateway behind it, on any coordination. */
+export function openAdmin(
+  runtime: Runtime,
+  coordinator: Coordinator,
+  flags: Readonly<Record<string, string>> = {},
+): Promise<AdminServer> {
+  return startAdmin({
+    config: configOf(flags, undefined),
+    runtime,
+    coordinator,
+    pages: {},
+    effective: () => [],
+    tableView: async (table) => tableView(table, undefined, []),
+    answer: async () => undefined,
+  })
 }
 
 export async function startAdminWorld(
