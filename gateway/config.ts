@@ -13,7 +13,7 @@ import {
   size,
   text,
 } from '../cluster/runtime/options.ts'
-import { adminOptions, authOptions } from './admin/options.ts'
+import { adminOptions, auditOptions, authOptions, historyOptions } from './admin/options.ts'
 import { allowanceOption } from './clients/rpc-policy.ts'
 import { rangeForm } from './clients/source-ranges.ts'
 import { endpointsOption } from './endpoints.ts'
@@ -315,6 +315,8 @@ const options = defineConfig('One gateway: the address of many clusters', {
   }),
   auth: authOptions,
   admin: adminOptions,
+  audit: auditOptions,
+  history: historyOptions,
   workers: integer({
     about: 'Processes that serve clients; with 1 the process itself (from or to 1: by a restart)',
     default: 1,

@@ -23,6 +23,14 @@ export const NO_HASH = '0'.repeat(64)
 /** Before the first entry. */
 export const noEntries: AuditHead = { seq: 0, hash: NO_HASH, folder: '', inFolder: 0 }
 
+/** The last entry that is no longer kept. */
+export type AuditAnchor = Pick<AuditHead, 'seq' | 'hash'>
+
+/** Of the node `audit/anchor`. */
+export function anchorText({ seq, hash }: AuditAnchor): string {
+  return JSON.stringify({ seq, hash })
+}
+
 export type AuditFacts = Omit<AuditEntry, 'seq' | 'prev' | 'hash'>
 
 export interface ChainedEntry {

@@ -4,6 +4,7 @@
  *     clusters/<name>   groups/<name>   gateways/<id>   epoch
  *     history/<table>/<seq>        the versions of a mapping, by number of their audit entry
  *     audit/head                   {"seq", "hash", "folder", "inFolder"}
+ *     audit/anchor                 {"seq", "hash"}: the last entry that is no longer kept
  *     audit/<day>[.n]/<seq>        the entries, hash-chained
  *     users/<name>   tokens/<id>   sessions/<id>   secret, as far as ZooKeeper knows who asks
  *     requests/<day>/<key>   previews/<token>/<n>

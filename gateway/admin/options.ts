@@ -4,6 +4,7 @@ import {
   choice,
   duration,
   flag,
+  integer,
   list,
   optional,
   secret,
@@ -59,6 +60,39 @@ export const authOptions = section('Who may use the admin port', {
       default: [],
       maxItems: 200,
     }),
+  }),
+})
+
+const days = { min: 0, max: 36_500, unit: 'days' } as const
+
+export const auditOptions = section('Audit of changes, in the control tree', {
+  keepDays: integer({
+    about: 'Entries are kept for, then removed by one gateway of the fleet; 0: for ever',
+    default: 400,
+    ...days,
+  }),
+  exportFolder: optional(
+    text({
+      about: 'Folder for entries that are removed, as files of JSON lines',
+      maxLength: 1024,
+      pattern: /^\//,
+      expected: 'an absolute path',
+    }),
+  ),
+})
+
+export const historyOptions = section('Versions of mappings that can be gone back to', {
+  versionsPerTable: integer({
+    about: 'Versions kept of one table',
+    default: 50,
+    min: 2,
+    max: 1000,
+    unit: 'versions',
+  }),
+  keepDeletedDays: integer({
+    about: 'The history of a deleted table is kept for; 0: for ever',
+    default: 90,
+    ...days,
   }),
 })
 

@@ -31,7 +31,7 @@ import { gatewayRoutes } from './gateway-routes.ts'
 import { clusterRoutes, groupRoutes } from './registry-routes.ts'
 import { type Api, answers, callerOf, setIdentity } from './requests.ts'
 import { demand } from './rights.ts'
-import { type RouteServed, Services } from './services.ts'
+import { type RouteServed, type ServiceParts, Services } from './services.ts'
 import { tableRoutes } from './table-routes.ts'
 
 export interface AdminServer {
@@ -44,7 +44,7 @@ export interface AdminServer {
 }
 
 export interface AdminParts {
-  readonly config: Pick<GatewayConfig, 'rpc' | 'http' | 'zookeeper' | 'routing' | 'admin' | 'auth'>
+  readonly config: ServiceParts['config'] & Pick<GatewayConfig, 'http' | 'auth'>
   readonly runtime: Runtime
   /** The caller's; not closed here. */
   readonly coordinator: Coordinator

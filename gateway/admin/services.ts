@@ -9,6 +9,7 @@ import type { GatewayConfig } from '../config.ts'
 import type { Overview } from './api/gateways.ts'
 import type { ChangePreview, TableRoute, TableSnippet } from './api/tables.ts'
 import { AuditLog } from './audit-log.ts'
+import { AuditTrimmer } from './audit-trim.ts'
 import { ChangeSets } from './change-sets.ts'
 import { ClusterProbes } from './cluster-probes.ts'
 import { Clusters, metasOf } from './clusters.ts'
@@ -17,6 +18,7 @@ import { EventHub } from './event-hub.ts'
 import { Fleet } from './fleet.ts'
 import { FleetAsker } from './fleet-asker.ts'
 import { Groups } from './groups.ts'
+import { HistoryTrimmer } from './history-trim.ts'
 import { IdempotentRequests } from './idempotency.ts'
 import { Journal } from './journal.ts'
 import { Observer } from './observer.ts'
@@ -36,7 +38,10 @@ export interface ServiceParts {
   readonly runtime: Runtime
   /** The caller's; not closed here. */
   readonly coordinator: Coordinator
-  readonly config: Pick<GatewayConfig, 'rpc' | 'zookeeper' | 'routing' | 'admin'>
+  readonly config: Pick<
+    GatewayConfig,
+    'rpc' | 'zookeeper' | 'routing' | 'admin' | 'audit' | 'history'
+  >
   /** What this gateway answers clients now; undefined where that is not known. */
   readonly lookup: (table: string) => Promise<RouteServed | undefined>
   /** What this gateway answers to a question of its fleet. */
@@ -97,7 +102,7 @@ export class Services {
     const { tree } = this
     this.events = new EventHub(runtime)
     this.journal = new Journal(runtime, coordinator, tree, self)
-    this.histories = new TableHistories(coordinator, tree)
+    this.histories = new TableHistories(coordinator, tree, config.history.versionsPerTable)
     this.mirror = new TableMirror(runtime, coordinator, this.root)
     this.lists = new TableLists(this.mirror, wallMs)
     const { journal, mirror, histories } = this
@@ -138,6 +143,16 @@ export class Services {
       gateways: () => this.fleet.ids(),
     })
     this.audit = new AuditLog(coordinator, tree)
+    const auditTrimmer = new AuditTrimmer({ ...common, audit: this.audit }, config.audit)
+    const historyTrimmer = new HistoryTrimmer(
+      { ...common, mirror, histories },
+      config.history.keepDeletedDays,
+    )
+    this.alsoTidy(() => this.#closeSecrets())
+    this.alsoTidy(() => this.requests.expire())
+    this.alsoTidy(() => this.changeSets.expire())
+    this.alsoTidy(() => auditTrimmer.trim())
+    this.alsoTidy(() => historyTrimmer.trim())
     this.requests = new IdempotentRequests(coordinator, tree, wallMs)
     this.changeSets = new ChangeSets(coordinator, tree, wallMs)
     this.probes = new ClusterProbes(runtime)
@@ -147,7 +162,7 @@ export class Services {
       histories,
       events: this.events,
       gateway: self,
-      onHeld: () => this.#tidySoon(),
+      onHeld: () => void this.#tidy(),
     })
     mirror.onChange = (change) => this.observer.saw(change)
     journal.onCommitted = (entries) => {
@@ -308,26 +323,26 @@ export class Services {
     })
   }
 
-  /** One gateway tidies for all. */
+  /** One gateway tidies for all. What fails is tried again the next time. */
   async #tidy(): Promise<void> {
-    if (!this.observer.isHolder) return
+    for (const tidy of this.#tidyings) {
+      if (!this.observer.isHolder) return
+      await tidy().catch((error: unknown) => {
+        // Without the lease it is for somebody else.
+        if (this.observer.isHolder) this.runtime.log.warn('control tree not tidied', { error })
+      })
+    }
+  }
+
+  async #closeSecrets(): Promise<void> {
     const closed = await closeSecretNodes(this.coordinator, this.tree)
     if (closed > 0) this.runtime.log.info('users, tokens and sessions closed to others', { closed })
-    await this.requests.expire()
-    await this.changeSets.expire()
-    for (const tidy of this.#tidyings) await tidy()
   }
 
   #scheduleExpiry(): void {
     this.#expireTimer = this.runtime.timers.after(EXPIRE_MS, () => {
-      this.#tidySoon()
+      void this.#tidy()
       this.#scheduleExpiry()
     })
-  }
-
-  #tidySoon(): void {
-    void this.#tidy().catch((error: unknown) =>
-      this.runtime.log.debug('control tree not tidied', { error }),
-    )
   }
 }

@@ -9,8 +9,6 @@ import type { HistoryEntry } from './api/tables.ts'
 import { seqName } from './audit-chain.ts'
 import { type ControlTree, isCode } from './control-tree.ts'
 
-/** Versions of one table; the audit has all. */
-export const VERSIONS_MAX = 50
 /** Removed with one change when there are more. */
 const PRUNED_MAX = 10
 
@@ -50,10 +48,13 @@ export function newestBefore(versions: readonly Version[], zxid?: bigint): Versi
 export class TableHistories {
   readonly #coordinator: Coordinator
   readonly #tree: ControlTree
+  /** Of one table; the audit has all. */
+  readonly versionsMax: number
 
-  constructor(coordinator: Coordinator, tree: ControlTree) {
+  constructor(coordinator: Coordinator, tree: ControlTree, versionsMax: number) {
     this.#coordinator = coordinator
     this.#tree = tree
+    this.versionsMax = versionsMax
   }
 
   /** Newest first. Rejects with a `CoordinatorError`. */
@@ -107,7 +108,7 @@ export class TableHistories {
     names: readonly string[] | undefined,
   ): readonly CoordinatorOperation[] {
     const path = this.#tree.path('history', table)
-    const excess = Math.max(0, (names?.length ?? 0) + 1 - VERSIONS_MAX)
+    const excess = Math.max(0, (names?.length ?? 0) + 1 - this.versionsMax)
     return [
       ...(names === undefined ? [{ type: 'create' as const, path, data: Buffer.alloc(0) }] : []),
       {

@@ -34,7 +34,6 @@ import {
 import { demand } from './rights.ts'
 import type { Services } from './services.ts'
 import { type TableWish, checkedName } from './table-edits.ts'
-import { VERSIONS_MAX } from './table-history.ts'
 import { type TableView, viewOf } from './table-view.ts'
 
 const LOAD_MS_MAX = 2000
@@ -165,7 +164,7 @@ export function tableRoutes(api: Api, services: Services): void {
       const name = checkedName(request.params.name)
       const entries = await histories.entries(name)
       if (entries.length === 0) await views.current(name)
-      return { entries, kept: VERSIONS_MAX }
+      return { entries, kept: histories.versionsMax }
     },
   )
 

@@ -18,9 +18,9 @@ export const AuditEntry = Type.Object(
     source: Type.String(),
     /** The caller's address; '' for external and automatic ones. */
     from: Type.String(),
-    /** create, change, delete, revert, import, log-in, … */
+    /** create, change, delete, revert, import, log-in, trim (of old entries), … */
     action: Type.String(),
-    /** table, cluster, group, user, token, session. */
+    /** table, cluster, group, user, token, session, audit. */
     kind: Type.String(),
     name: Type.String(),
     reason: Type.Optional(Type.String()),
@@ -87,6 +87,8 @@ export const AuditVerification = Type.Object(
     checked: Type.Integer(),
     /** The chain's end: write it down elsewhere, and a rewritten chain is found out. */
     head: Type.Object({ seq: Type.Integer(), hash: Type.String() }),
+    /** The last entry that is no longer kept (`audit.keepDays`); an entry `trim` of the chain has it. */
+    anchor: Type.Optional(Type.Object({ seq: Type.Integer(), hash: Type.String() })),
     /** The first entry at fault. */
     problem: Type.Optional(Type.Object({ seq: Type.Integer(), message: Type.String() })),
   },
