@@ -9,6 +9,7 @@ import { type RunningServer, type ServerContext, runServer } from '../cluster/ru
 import { authProblems } from './admin/access.ts'
 import { exposureProblems, exposureWarnings } from './admin/exposure.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
+import { adminTlsProblems } from './admin/tls-listener.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
 import { type Endpoint, endpointProblems, endpointsOf } from './endpoints.ts'
 import { viewTable } from './gateway.ts'
@@ -47,6 +48,7 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
       ...zooKeeperProblems(config.zookeeper),
       ...tlsProblems(config.tls),
       ...endpointProblems(config),
+      ...adminTlsProblems(config.http),
       ...exposureProblems(config.http, config.auth.enabled),
       ...authProblems(config.auth),
     ],
@@ -149,7 +151,10 @@ class GatewayProcess implements Health {
       if (this.#isDraining) for (const site of this.#sites) site.kill()
     })
     return {
-      reload: async () => this.#reloadSoon(),
+      reload: async () => {
+        await ports.admin.renewTls()
+        await this.#reloadSoon()
+      },
       drain: async () => {
         this.#isDraining = true
         for (const site of this.#sites) site.tellFleet()

@@ -84,6 +84,14 @@ const options = defineConfig('One gateway: the address of many clusters', {
   http: section('Admin API, health and metrics', {
     host: text({ about: 'Address to listen on', default: '127.0.0.1', ...host }),
     port: integer({ about: 'Port', default: 34680, min: 0, max: 65535 }),
+    certFile: optional(
+      text({
+        about:
+          'PEM file of the certificate and its chain: the port speaks TLS then. Read again as those ' +
+          'of tls are, and on SIGHUP',
+      }),
+    ),
+    keyFile: optional(text({ about: 'PEM file of the private key' })),
   }),
   health: section('Health and metrics alone, for probes and Prometheus; no API', {
     host: text({ about: 'Address to listen on', default: '0.0.0.0', ...host }),

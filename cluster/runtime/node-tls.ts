@@ -71,7 +71,8 @@ function contextOf({ certificate, key, clientAuthorities }: TlsMaterial): Secure
   }
 }
 
-function usable<T>(make: () => T): T {
+/** With what Node says of a certificate or key that is no use, as a `RuntimeError`. */
+export function usable<T>(make: () => T): T {
   try {
     return make()
   } catch (cause) {

@@ -8,6 +8,7 @@ import swagger from '@fastify/swagger'
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import cookie from '@fastify/cookie'
 import helmet from '@fastify/helmet'
+import type { RequestListener } from 'node:http'
 import fastify, { type FastifyInstance } from 'fastify'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { EffectiveOption } from '../../cluster/runtime/config.ts'
@@ -33,6 +34,7 @@ import { type Api, answers, callerOf, setIdentity } from './requests.ts'
 import { demand } from './rights.ts'
 import { type RouteServed, type ServiceParts, Services } from './services.ts'
 import { tableRoutes } from './table-routes.ts'
+import { AdminTls } from './tls-listener.ts'
 
 export interface AdminServer {
   /** `host:port`, with the real port. */
@@ -40,11 +42,13 @@ export interface AdminServer {
   readonly services: Services
   /** The id under which this gateway is in the fleet, as soon as there is one. */
   readonly identify: (id: string) => void
+  /** Reads the certificate again, when there is one. */
+  readonly renewTls: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
 export interface AdminParts {
-  readonly config: ServiceParts['config'] & Pick<GatewayConfig, 'http' | 'auth'>
+  readonly config: ServiceParts['config'] & Pick<GatewayConfig, 'http' | 'auth' | 'tls'>
   readonly runtime: Runtime
   /** The caller's; not closed here. */
   readonly coordinator: Coordinator
@@ -58,6 +62,7 @@ export interface AdminParts {
   readonly answer: (question: FleetQuestion) => Promise<unknown>
 }
 
+const REQUEST_MS = 10_000
 const BODY_BYTES_MAX = 256 * 1024
 const API = '/api/v1'
 /** For whoever is logged in, with any rights or none. */
@@ -73,10 +78,13 @@ const contentSecurity = {
   frameAncestors: ["'none'"],
 }
 
-function createApp() {
+function createApp(tls: AdminTls | undefined) {
   return fastify({
+    ...(tls === undefined
+      ? {}
+      : { serverFactory: (handler: RequestListener) => tls.serve(handler, REQUEST_MS) }),
     bodyLimit: BODY_BYTES_MAX,
-    requestTimeout: 10_000,
+    requestTimeout: REQUEST_MS,
     routerOptions: { maxParamLength: 1024 },
     rewriteUrl: ({ url = '/' }) => plainPath(url),
     forceCloseConnections: true,
@@ -87,14 +95,15 @@ function createApp() {
     .withTypeProvider<TypeBoxTypeProvider>()
 }
 
-/** Rejects when the port is taken. */
+/** Rejects when the port is taken, or the certificate unusable. */
 export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   const { config, runtime } = parts
-  const app = createApp()
+  const tls = await AdminTls.read(runtime, config)
+  const app = createApp(tls)
   setErrorHandlers(app, runtime.log)
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: contentSecurity },
-    // Behind TLS or not is not known here; whoever ends it sets this.
+    // A browser would refuse every other port of this host without TLS too.
     strictTransportSecurity: false,
     referrerPolicy: { policy: 'same-origin' },
   })
@@ -155,6 +164,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   try {
     await app.listen({ host, port: wanted })
   } catch (cause) {
+    tls?.close()
     services.close()
     throw systemError(`listen for HTTP on ${host}:${wanted}`, cause)
   }
@@ -166,8 +176,10 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
     identify: (id) => {
       services.gatewayId = id
     },
+    renewTls: async () => tls?.renew(),
     close: async () => {
       streams.close()
+      tls?.close()
       await app.close()
       access?.close()
       services.close()

@@ -43,10 +43,10 @@ export class Certificates {
   }
 
   /** From now on the listener gets what is new in the files. */
-  follow(listener: Listener): void {
+  follow(listener: Pick<Listener, 'setTls'>): void {
     if (this.#closed) return
     this.#timer = this.#runtime.timers.after(this.#files.reloadMs, () => {
-      void this.#reload(listener).then(() => this.follow(listener))
+      void this.renew(listener).then(() => this.follow(listener))
     })
   }
 
@@ -55,7 +55,8 @@ export class Certificates {
     this.#timer?.cancel()
   }
 
-  async #reload(listener: Listener): Promise<void> {
+  /** Now, besides the reading now and then. */
+  async renew(listener: Pick<Listener, 'setTls'>): Promise<void> {
     const { log } = this.#runtime
     const { certFile } = this.#files
     try {

@@ -138,7 +138,10 @@ export async function startAdminWorld(
       tableView: async (table) => tableView(table, undefined, []),
       answer: (question) => answerOf(world.gateway, question),
     })
-  const admin = await open(world.coordinator)
+  const admin = await open(world.coordinator).catch(async (error: unknown) => {
+    await world.close()
+    throw error
+  })
   const ends: (() => Promise<void>)[] = [() => admin.close()]
   t.teardown(async () => {
     for (const end of ends.toReversed()) await end()
