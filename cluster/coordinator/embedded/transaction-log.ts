@@ -119,7 +119,10 @@ export class TransactionLog {
     this.#file = opened.file
     this.#position = opened.position
     await before.close()
-    this.#snapshot = this.#writeSnapshot(this.#options.takeSnapshot()).then(
+    const snapshot = this.#options.takeSnapshot()
+    // At once: the tree in it changes with the next transaction, which would be replayed onto itself.
+    const content = snapshotContent(snapshot)
+    this.#snapshot = this.#writeSnapshot(fileName('snapshot', snapshot.zxid), content).then(
       () => {
         this.#snapshot = undefined
       },
@@ -127,18 +130,15 @@ export class TransactionLog {
     )
   }
 
-  async #writeSnapshot(snapshot: Snapshot): Promise<void> {
+  /** Other snapshots, and logs before the current one, go when it is durable. */
+  async #writeSnapshot(name: string, content: Buffer): Promise<void> {
     const { directory } = this.#options
-    const oldLogs = (await this.#files.list(directory))
-      .filter((name) => logName.test(name))
-      .slice(0, -1)
-    const oldSnapshots = (await this.#files.list(directory)).filter((name) =>
-      snapshotName.test(name),
-    )
-    await writeSnapshot(this.#files, directory, snapshot)
-    for (const name of [...oldSnapshots, ...oldLogs])
-      if (name !== fileName('snapshot', snapshot.zxid))
-        await this.#files.remove(`${directory}/${name}`)
+    const names = await this.#files.list(directory)
+    const oldLogs = names.filter((old) => logName.test(old)).slice(0, -1)
+    const oldSnapshots = names.filter((old) => snapshotName.test(old))
+    await this.#files.replaceFile(`${directory}/${name}`, content)
+    for (const old of [...oldSnapshots, ...oldLogs])
+      if (old !== name) await this.#files.remove(`${directory}/${old}`)
     await this.#files.syncDirectory(directory)
   }
 }
@@ -308,12 +308,11 @@ function replay(transaction: Transaction, tree: Tree, sessions: Map<bigint, Stor
   }
 }
 
-async function writeSnapshot(files: Files, directory: string, snapshot: Snapshot): Promise<void> {
+function snapshotContent(snapshot: Snapshot): Buffer {
   const body = encodeSnapshot(snapshot)
   const checksum = Buffer.alloc(4)
   checksum.writeUInt32BE(crc32(body))
-  const content = Buffer.concat([header(snapshotMagic), checksum, body])
-  await files.replaceFile(`${directory}/${fileName('snapshot', snapshot.zxid)}`, content)
+  return Buffer.concat([header(snapshotMagic), checksum, body])
 }
 
 async function readSnapshot(
