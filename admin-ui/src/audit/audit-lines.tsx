@@ -9,6 +9,7 @@ import { Diff } from '../design/diff.tsx'
 import { Status } from '../design/status.tsx'
 import { type Text, useText } from '../text/text.tsx'
 import styles from './audit-lines.module.css'
+import { actionWord, kindWord, sourceWord } from './audit-words.ts'
 
 export function AuditLines({ entries }: { readonly entries: readonly AuditEntry[] }) {
   const text = useText()
@@ -31,10 +32,11 @@ export function AuditLines({ entries }: { readonly entries: readonly AuditEntry[
 }
 
 function columnsOf(
-  { t }: Text,
+  text: Text,
   open: ReadonlySet<number>,
   toggle: (seq: number) => void,
 ): Column<AuditEntry>[] {
+  const { t } = text
   return [
     {
       key: 'open',
@@ -51,27 +53,27 @@ function columnsOf(
     },
     { key: 'at', header: t('audit.when'), cell: ({ at }) => <Ago at={at} /> },
     {
+      key: 'change',
+      header: t('audit.what'),
+      cell: (entry) => (
+        <span className={styles.change}>
+          <strong>{actionWord(text, entry.action)}</strong> {kindWord(text, entry.kind)}{' '}
+          <ObjectLink entry={entry} />
+        </span>
+      ),
+    },
+    {
       key: 'actor',
       header: t('audit.who'),
       cell: ({ actor, source }) => (
         <span className={styles.actor}>
           {actor}{' '}
           <Status tone={source === 'external' ? 'warn' : 'neutral'} icon="user">
-            {source}
+            {sourceWord(text, source)}
           </Status>
         </span>
       ),
     },
-    {
-      key: 'action',
-      header: t('audit.what'),
-      cell: ({ action, kind }) => (
-        <span className={styles.action}>
-          {action} · {kind}
-        </span>
-      ),
-    },
-    { key: 'name', header: t('audit.object'), cell: (entry) => <ObjectLink entry={entry} /> },
     {
       key: 'reason',
       header: t('audit.reason'),
@@ -85,6 +87,7 @@ const pages: Readonly<Record<string, string>> = {
   table: '/tables/',
   cluster: '/clusters/',
   group: '/groups/',
+  gateway: '/gateways/',
 }
 
 function ObjectLink({ entry: { kind, name } }: { readonly entry: AuditEntry }) {

@@ -12,15 +12,16 @@ import { Empty, Failure, Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { type TextKey, useText } from '../text/text.tsx'
 import { AuditLines } from './audit-lines.tsx'
+import { kinds, sources } from './audit-words.ts'
 import styles from './audit.module.css'
 
 const PAGE = 50
 const filterNames = ['q', 'actor', 'name', 'kind', 'source'] as const
 type FilterName = (typeof filterNames)[number]
 
-const choices: Readonly<Partial<Record<FilterName, readonly string[]>>> = {
-  kind: ['table', 'cluster', 'group', 'user', 'token', 'session'],
-  source: ['ui', 'api', 'cli', 'external', 'automatic'],
+const choices: Readonly<Partial<Record<FilterName, Readonly<Record<string, TextKey>>>>> = {
+  kind: kinds,
+  source: sources,
 }
 
 const labels: Readonly<Record<FilterName, TextKey>> = {
@@ -90,8 +91,10 @@ export function Audit() {
                   onChange={({ target }) => setFilter(name, target.value)}
                 >
                   <option value="">{t('audit.any')}</option>
-                  {choices[name].map((value) => (
-                    <option key={value}>{value}</option>
+                  {Object.entries(choices[name]).map(([value, words]) => (
+                    <option key={value} value={value}>
+                      {t(words)}
+                    </option>
                   ))}
                 </select>
               )
@@ -147,11 +150,11 @@ function Verification() {
   if (verification.data === undefined) return <Failure error={verification.error} />
   const { ok, checked, problem, head } = verification.data
   return ok ? (
-    <Status tone="ok">
+    <Status tone="ok" wraps>
       {t('audit.verified', { count: checked, hash: head.hash.slice(0, 12) })}
     </Status>
   ) : (
-    <Status tone="bad">
+    <Status tone="bad" wraps>
       {t('audit.broken', { seq: problem?.seq ?? 0, message: problem?.message ?? '' })}
     </Status>
   )

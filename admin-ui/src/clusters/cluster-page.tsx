@@ -28,11 +28,12 @@ export function ClusterPage() {
   const [, params] = useRoute('/clusters/:name/:tab?')
   const name = params?.name ?? ''
   const { t } = useText()
+  const parent = { href: '/clusters', label: t('nav.clusters') }
   const cluster = useCluster(name)
   const tab = tabs.find((one) => one === params?.tab) ?? 'health'
   if (cluster.error instanceof ApiProblem && cluster.error.status === 404)
     return (
-      <Page title={name}>
+      <Page title={name} parent={parent}>
         <Empty icon="clusters" title={t('clusters.absent', { name })}>
           {t('clusters.absentWords')}
         </Empty>
@@ -42,6 +43,7 @@ export function ClusterPage() {
   return (
     <Page
       title={name}
+      parent={parent}
       facts={<HealthMark name={name} />}
       actions={cluster.data !== undefined && <Actions cluster={cluster.data} />}
     >

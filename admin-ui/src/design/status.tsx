@@ -17,10 +17,12 @@ export function Status(props: {
   readonly tone: Tone
   readonly children: ReactNode
   readonly icon?: IconName
+  /** A sentence, which takes the lines that it needs. */
+  readonly wraps?: boolean
 }) {
-  const { tone, children, icon = icons[tone] } = props
+  const { tone, children, icon = icons[tone], wraps = false } = props
   return (
-    <span className={`${styles.status} ${styles[tone]}`}>
+    <span className={`${styles.status} ${styles[tone]} ${wraps ? styles.wraps : ''}`}>
       <Icon name={icon} size={12} />
       {children}
     </span>

@@ -1,4 +1,5 @@
 /** Tabs whose choice is part of the address: each one is a link that can be shared. */
+import { useEffect, useRef } from 'react'
 import { Link } from 'wouter'
 import styles from './tabs.module.css'
 
@@ -14,8 +15,13 @@ export function Tabs(props: {
   /** The `href` of the tab that is shown. */
   readonly current: string
 }) {
+  const nav = useRef<HTMLElement>(null)
+  // On narrow screens the row of tabs scrolls.
+  useEffect(() => {
+    nav.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' })
+  }, [props.current])
   return (
-    <nav aria-label={props.label} className={styles.tabs}>
+    <nav ref={nav} aria-label={props.label} className={styles.tabs}>
       {props.tabs.map(({ href, label, count }) => (
         <Link
           key={href}

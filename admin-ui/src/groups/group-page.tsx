@@ -27,17 +27,22 @@ export function GroupPage() {
   const [, params] = useRoute('/groups/:name')
   const name = params?.name ?? ''
   const { t } = useText()
+  const parent = { href: '/groups', label: t('nav.groups') }
   const group = useGroup(name)
   if (group.error instanceof ApiProblem && group.error.status === 404)
     return (
-      <Page title={name}>
+      <Page title={name} parent={parent}>
         <Empty icon="groups" title={t('groups.absent', { name })}>
           {t('groups.absentWords')}
         </Empty>
       </Page>
     )
   return (
-    <Page title={name} actions={group.data !== undefined && <Actions group={group.data} />}>
+    <Page
+      title={name}
+      parent={parent}
+      actions={group.data !== undefined && <Actions group={group.data} />}
+    >
       <Loaded query={group}>
         {(found) => (
           <>

@@ -7,6 +7,7 @@ import type { ServerEvent } from '../../../gateway/admin/api/events.ts'
 import { useEvents, useStreamState } from '../api/events.ts'
 import { useAudit } from '../api/queries.ts'
 import { AuditLines } from '../audit/audit-lines.tsx'
+import { sourceWord } from '../audit/audit-words.ts'
 import { Moment } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
@@ -81,7 +82,8 @@ function Live({ events }: { readonly events: readonly ServerEvent[] }) {
   )
 }
 
-function columnsOf({ t }: Text): Column<ServerEvent>[] {
+function columnsOf(text: Text): Column<ServerEvent>[] {
+  const { t } = text
   return [
     { key: 'at', header: t('audit.when'), cell: ({ at }) => <Moment at={at} /> },
     {
@@ -106,7 +108,8 @@ function columnsOf({ t }: Text): Column<ServerEvent>[] {
       key: 'actor',
       header: t('audit.who'),
       minor: true,
-      cell: ({ actor, source }) => (actor === undefined ? '–' : `${actor} · ${source ?? ''}`),
+      cell: ({ actor, source }) =>
+        actor === undefined ? '–' : `${actor} · ${sourceWord(text, source ?? '')}`,
     },
   ]
 }

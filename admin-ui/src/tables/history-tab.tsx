@@ -6,6 +6,7 @@ import { call, type CallOptions } from '../api/http.ts'
 import { tablePath, useTableHistory } from '../api/queries.ts'
 import { useSession } from '../api/session.tsx'
 import { useMayNot } from '../app/may-not.ts'
+import { actionWord } from '../audit/audit-words.ts'
 import { ReasonField } from '../changes/entry-dialog.tsx'
 import { Ago } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
@@ -25,7 +26,8 @@ export function HistoryTab(props: {
   readonly table: Table | undefined
 }) {
   const { name, table } = props
-  const { t } = useText()
+  const text = useText()
+  const { t } = text
   const history = useTableHistory(name)
   const [compared, setCompared] = useState<readonly number[]>([])
   const [reverting, setReverting] = useState<HistoryEntry>()
@@ -63,7 +65,7 @@ export function HistoryTab(props: {
                         <span className="only-heard">{t('history.compare')}</span>
                       </label>
                       <span className={styles.grow}>
-                        <strong>{entry.action}</strong> · {entry.actor}{' '}
+                        <strong>{actionWord(text, entry.action)}</strong> · {entry.actor}{' '}
                         {entry.source === 'external' && (
                           <Status tone="warn">{t('history.external')}</Status>
                         )}

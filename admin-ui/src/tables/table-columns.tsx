@@ -9,13 +9,19 @@ import { TableStateMark } from './table-state.tsx'
 
 export const columnKeys = ['cluster', 'metas', 'group', 'state', 'changed', 'note'] as const
 export type ColumnKey = (typeof columnKeys)[number]
-export const shownAtFirst: readonly ColumnKey[] = ['cluster', 'metas', 'group', 'state', 'changed']
+const usual: readonly ColumnKey[] = ['cluster', 'metas', 'group', 'state', 'changed']
+const narrow: readonly ColumnKey[] = ['cluster', 'state']
+
+/** Until the reader chooses: on a phone what fits. */
+export const shownAtFirst = (): readonly ColumnKey[] =>
+  matchMedia('(max-width: 40rem)').matches ? narrow : usual
 
 export interface TableColumn {
   readonly key: ColumnKey | 'name'
   readonly label: TextKey
-  /** Of a grid track. */
-  readonly width: string
+  /** Least width in rem, and its part of what is left; 0: never wider. */
+  readonly rem: number
+  readonly part: number
   /** For `sort`; undefined where the API cannot. */
   readonly sort?: string
   readonly cell: (table: Table) => ReactNode
@@ -34,7 +40,8 @@ export function ClusterLink({ name }: { readonly name: string | undefined }) {
 export const nameColumn: TableColumn = {
   key: 'name',
   label: 'tables.name',
-  width: 'minmax(12rem, 2fr)',
+  rem: 8,
+  part: 2,
   sort: 'name',
   cell: ({ name }) => (
     <a href={tableHref(name)} className={styles.name} tabIndex={-1}>
@@ -47,7 +54,8 @@ export const columns: Readonly<Record<ColumnKey, TableColumn>> = {
   cluster: {
     key: 'cluster',
     label: 'tables.cluster',
-    width: 'minmax(7rem, 1fr)',
+    rem: 5,
+    part: 1,
     sort: 'cluster',
     cell: ({ cluster, redirect }) =>
       redirect === undefined ? (cluster ?? '–') : `${cluster ?? '–'} → ${redirect.to}`,
@@ -55,28 +63,32 @@ export const columns: Readonly<Record<ColumnKey, TableColumn>> = {
   metas: {
     key: 'metas',
     label: 'tables.metas',
-    width: '5rem',
+    rem: 5,
+    part: 0,
     cell: ({ metas }) =>
       metas === undefined ? '–' : <span title={metas.join(', ')}>{metas.length}</span>,
   },
   group: {
     key: 'group',
     label: 'tables.group',
-    width: 'minmax(6rem, 1fr)',
+    rem: 6,
+    part: 1,
     sort: 'group',
     cell: ({ memberOf }) => memberOf.join(', '),
   },
   state: {
     key: 'state',
     label: 'tables.state',
-    width: '7.5rem',
+    rem: 7,
+    part: 0,
     sort: 'state',
     cell: ({ state }) => <TableStateMark state={state} />,
   },
   changed: {
     key: 'changed',
     label: 'tables.changed',
-    width: 'minmax(13rem, 1fr)',
+    rem: 13,
+    part: 1,
     sort: 'changed',
     cell: ({ modifiedAt, changedBy }) => (
       <>
@@ -88,7 +100,8 @@ export const columns: Readonly<Record<ColumnKey, TableColumn>> = {
   note: {
     key: 'note',
     label: 'tables.note',
-    width: 'minmax(10rem, 2fr)',
+    rem: 10,
+    part: 2,
     cell: ({ note }) => note ?? '',
   },
 }

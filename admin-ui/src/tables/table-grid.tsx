@@ -93,7 +93,11 @@ export function TableGrid(props: TableGridProps) {
     else return
     event.preventDefault()
   }
-  const track = { gridTemplateColumns: ['2.5rem', ...columns.map(({ width }) => width)].join(' ') }
+  const tracks = [
+    '2.5rem',
+    ...columns.map(({ rem, part }) => (part === 0 ? `${rem}rem` : `minmax(${rem}rem, ${part}fr)`)),
+  ].join(' ')
+  const minWidth = `${columns.reduce((sum, { rem }) => sum + rem, 2.5)}rem`
   const isAll = selection.kind === 'all' || selectedCount(selection) >= total
   return (
     <div
@@ -107,7 +111,12 @@ export function TableGrid(props: TableGridProps) {
       tabIndex={0}
       onKeyDown={onKeyDown}
     >
-      <div className={styles.head} role="row" aria-rowindex={1} style={track}>
+      <div
+        className={styles.head}
+        role="row"
+        aria-rowindex={1}
+        style={{ gridTemplateColumns: tracks, minWidth }}
+      >
         <span role="columnheader" className={styles.check}>
           <input
             type="checkbox"
@@ -122,7 +131,7 @@ export function TableGrid(props: TableGridProps) {
       </div>
       <div
         className={styles.rows}
-        style={{ height: rows.getTotalSize() }}
+        style={{ height: rows.getTotalSize(), minWidth }}
         role="rowgroup"
         // Their order in the document is that of the slots, which is not that of the rows.
         aria-owns={items.map(({ index }) => rowId(index)).join(' ')}
@@ -138,7 +147,7 @@ export function TableGrid(props: TableGridProps) {
                 table={table}
                 index={index}
                 start={start}
-                tracks={track.gridTemplateColumns}
+                tracks={tracks}
                 columns={columns}
                 isSelected={isSelected(selection, table.name)}
                 isActive={index === current}

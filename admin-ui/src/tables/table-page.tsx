@@ -42,6 +42,7 @@ export function TablePage() {
 
 function OneTable({ name, tab }: { readonly name: string; readonly tab: Tab }) {
   const { t } = useText()
+  const parent = { href: '/tables', label: t('nav.tables') }
   const [, go] = useLocation()
   const polling = usePolling()
   const table = useQuery({
@@ -53,7 +54,7 @@ function OneTable({ name, tab }: { readonly name: string; readonly tab: Tab }) {
   const events = useTableEvents(name)
   if (table.error instanceof ApiProblem && table.error.status === 404)
     return (
-      <Page title={name}>
+      <Page title={name} parent={parent}>
         <Empty icon="tables" title={t('table.absent', { name })}>
           {t('table.absentWords')}
         </Empty>
@@ -63,6 +64,7 @@ function OneTable({ name, tab }: { readonly name: string; readonly tab: Tab }) {
   return (
     <Page
       title={name}
+      parent={parent}
       facts={table.data !== undefined && <TableStateMark state={table.data.state} />}
       actions={table.data !== undefined && <Actions table={table.data} />}
     >

@@ -61,11 +61,16 @@ function useAddress() {
   return {
     filters,
     sort: params.get('sort') ?? 'name',
-    shown: columnKeys.filter((key) => (shown ?? shownAtFirst).includes(key)),
+    shown: keysOf(shown ?? shownAtFirst()),
     isMaking: params.has('new'),
     isImporting: params.has('import'),
     set,
   }
+}
+
+/** In their order of display; what is no column is left out. */
+function keysOf(names: readonly string[]): readonly ColumnKey[] {
+  return columnKeys.filter((key) => names.includes(key))
 }
 
 export function Tables() {
