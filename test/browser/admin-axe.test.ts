@@ -1,9 +1,9 @@
 /** axe, all of its rules, on every screen of the admin page, in both themes (admin-ui.md 4 and 6). */
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { logIn, reviewUser, startAccountsWorld } from '../support/admin-accounts.ts'
 import { button, screens, startAdminBox } from '../support/admin-screens.ts'
 import { axeViolations, launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
-import { startPageWorld } from '../support/page-world.ts'
 
 t.setTimeout(300_000)
 const missing = whyNoBrowser()
@@ -28,37 +28,27 @@ void t.test('every screen of a onebox', { skip: missing ?? false }, async (t) =>
 })
 
 void t.test('every screen of accounts', { skip: missing ?? false }, async (t) => {
-  const password = 'correct horse battery'
-  const world = await startPageWorld(t, {
-    flags: ['--auth.enabled', 'true', '--auth.firstAdmin.password', 'env:FIRST_PASSWORD'],
-    environment: { FIRST_PASSWORD: password },
-  })
+  const world = await startAccountsWorld(t)
   await world.write('orders', { cluster: 'alpha', 'meta-addrs': [world.metas[0]] })
   const browser = await launchBrowser(t)
   const { page, context } = await openPage(t, browser, `${world.url}/settings/users`, {
     bypassPolicy: true,
   })
-  const logIn = async (name: string, secret = password): Promise<void> => {
-    await page.getByLabel('User name').fill(name)
-    await page.getByLabel('Password').fill(secret)
-    await button(page, 'Log in').click()
-  }
   await page.getByLabel('User name').waitFor()
   await check(t, page, 'log-in')
-  await logIn('admin', 'wrong')
+  await logIn(page, 'admin', 'wrong')
   await page.getByText('Name or password is wrong.').waitFor()
   await check(t, page, 'a refused log-in')
-  await logIn('admin')
+  await logIn(page, 'admin')
   await page.getByRole('row', { name: /admin/ }).waitFor()
   await check(t, page, 'users')
 
   await button(page, 'New user').click()
   await page.getByLabel('User', { exact: true }).fill('vera')
   await check(t, page, 'a new user')
-  await page.getByLabel('Password', { exact: true }).fill(password)
-  await page.getByLabel('Role', { exact: true }).selectOption('viewer')
-  await button(page, 'Review').click()
-  await button(page, 'Create vera').waitFor()
+  await page.keyboard.press('Escape')
+  await button(page, 'Discard').click()
+  await reviewUser(page, 'vera', 'viewer')
   await check(t, page, 'the review of a user')
   await button(page, 'Create vera').click()
   await page.getByRole('row', { name: /vera/ }).waitFor()
@@ -91,7 +81,7 @@ void t.test('every screen of accounts', { skip: missing ?? false }, async (t) =>
 
   await context.clearCookies()
   await page.goto(`${world.url}/tables/orders`)
-  await logIn('vera')
+  await logIn(page, 'vera')
   await button(page, 'Edit').waitFor()
   await button(page, 'Edit').focus()
   await page.getByRole('tooltip').waitFor({ state: 'attached' })

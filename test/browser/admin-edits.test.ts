@@ -5,6 +5,7 @@
 import type { Browser, Page } from 'playwright-core'
 import t from 'tap'
 import type { Table } from '../../gateway/admin/api/tables.ts'
+import { logIn, password, startAccountsWorld } from '../support/admin-accounts.ts'
 import { button } from '../support/admin-screens.ts'
 import { launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
 import { until } from '../support/gateway-world.ts'
@@ -225,26 +226,15 @@ void t.test('mappings are changed in the page', { skip: missing ?? false }, asyn
 })
 
 void t.test('accounts, and a session that ends', { skip: missing ?? false }, async (t) => {
-  const password = 'correct horse battery'
-  const world = await startPageWorld(t, {
-    flags: ['--auth.enabled', 'true', '--auth.firstAdmin.password', 'env:FIRST_PASSWORD'],
-    environment: { FIRST_PASSWORD: password },
-  })
+  const world = await startAccountsWorld(t)
   await world.write('orders', { cluster: 'alpha', 'meta-addrs': [world.metas[0]] })
   const browser = await launchBrowser(t)
   const { page, context } = await openPage(t, browser, `${world.url}/settings/users`)
-  const logIn = async (name: string): Promise<void> => {
-    await page.getByLabel('User name').fill(name)
-    await page.getByLabel('Password').fill(password)
-    await button(page, 'Log in').click()
-  }
 
   await t.test('an administrator makes a user, who may do what the preview says', async (t) => {
-    await page.getByLabel('User name').fill('admin')
-    await page.getByLabel('Password').fill('wrong')
-    await button(page, 'Log in').click()
+    await logIn(page, 'admin', 'wrong')
     await page.getByText('Name or password is wrong.').waitFor()
-    await logIn('admin')
+    await logIn(page, 'admin')
     await button(page, 'New user').click()
     await page.getByLabel('User', { exact: true }).fill('anna')
     await page.getByLabel('Password', { exact: true }).fill(password)
@@ -280,7 +270,7 @@ void t.test('accounts, and a session that ends', { skip: missing ?? false }, asy
     await page.getByRole('button', { name: /your settings/ }).click()
     await page.getByRole('menuitem', { name: 'Log out' }).click()
     await page.getByLabel('User name').waitFor()
-    await logIn('anna')
+    await logIn(page, 'anna')
     await page.getByRole('heading', { name: 'Overview' }).waitFor()
     await page.goto(`${world.url}/settings/users`)
     await page.getByText('You lack the right users.edit.').waitFor()

@@ -46,6 +46,9 @@ const by = (
 const importText = (page: Page, text: string): Promise<void> =>
   page.getByLabel('Text', { exact: true }).fill(text)
 
+const openGateway = (page: Page): Promise<void> =>
+  page.getByRole('main').getByRole('table').getByRole('link').click()
+
 export const screens: readonly Screen[] = [
   at('/', 'Last changes'),
   at('/tables', 'temp'),
@@ -66,6 +69,7 @@ export const screens: readonly Screen[] = [
   at('/groups/pay', 'Membership'),
   at('/groups/nobody', 'There is no group nobody'),
   at('/gateways', 'Applied epoch'),
+  at('/gateways/nobody', 'nobody is not in the fleet'),
   at('/audit', 'Verify the chain'),
   at('/audit?q=nothing-is-called-so', 'No change matches these filters'),
   at('/settings/users', 'No log-in is configured'),
@@ -147,6 +151,22 @@ export const screens: readonly Screen[] = [
     '→',
   ),
   by('what meta servers say', '/tables/temp', (page) => button(page, 'Probe now').click(), 'Took'),
+  by(
+    'what gateways serve',
+    '/tables/temp',
+    (page) => button(page, 'Ask').click(),
+    'The one that answered serves it',
+  ),
+  by('a gateway', '/gateways', openGateway, 'Configuration in force'),
+  by(
+    'a gateway that is drained',
+    '/gateways',
+    async (page) => {
+      await openGateway(page)
+      await button(page, 'Drain').click()
+    },
+    'It is no longer ready',
+  ),
   by(
     'selected tables and their menu',
     '/tables',

@@ -19,6 +19,8 @@ export const root = '/metaproxy/tables'
 export interface PageWorld {
   /** Where the page is, without a slash at the end. */
   readonly url: string
+  /** Where Pegasus clients ask, at 127.0.0.1. */
+  readonly rpcPort: number
   /** Addresses of meta servers that answer, one of each of two clusters. */
   readonly metas: readonly [string, string]
   /** A session of another tool. */
@@ -72,6 +74,7 @@ export async function startPageWorld(t: Test, options: PageWorldOptions = {}): P
   await startGateway()
   return {
     url,
+    rpcPort: ports.rpc,
     metas,
     other,
     proxy,

@@ -15,7 +15,7 @@ import type {
   ClusterList,
   ClusterTables,
 } from '../../../gateway/admin/api/clusters.ts'
-import type { GatewayList, Overview } from '../../../gateway/admin/api/gateways.ts'
+import type { GatewayDetail, GatewayList, Overview } from '../../../gateway/admin/api/gateways.ts'
 import type { Group, GroupList } from '../../../gateway/admin/api/groups.ts'
 import type {
   TableHistory,
@@ -23,7 +23,7 @@ import type {
   TableRoute,
   TableSnippet,
 } from '../../../gateway/admin/api/tables.ts'
-import type { TableClients } from '../../../gateway/admin/api/table-fleet.ts'
+import type { TableClients, TableRoutes } from '../../../gateway/admin/api/table-fleet.ts'
 import type { TokenList, UserList } from '../../../gateway/admin/api/access.ts'
 import { usePolling } from './events.ts'
 import { type CallOptions, read } from './http.ts'
@@ -47,6 +47,7 @@ function useRead<T>(key: readonly unknown[], path: string, query: Query = {}): U
 
 export const tablePath = (name: string): string => `/tables/${encodeURIComponent(name)}`
 export const clusterPath = (name: string): string => `/clusters/${encodeURIComponent(name)}`
+export const gatewayPath = (id: string): string => `/gateways/${encodeURIComponent(id)}`
 export const groupPath = (name: string): string => `/groups/${encodeURIComponent(name)}`
 export const userPath = (name: string): string => `/users/${encodeURIComponent(name)}`
 export const tokenPath = (id: string): string => `/tokens/${encodeURIComponent(id)}`
@@ -68,6 +69,15 @@ export function useOverview() {
 
 export function useGateways() {
   return useRead<GatewayList>(['gateways'], '/gateways')
+}
+
+/** The gateway is asked, through ZooKeeper. */
+export function useGateway(id: string) {
+  return useQuery({
+    queryKey: ['gateway', id],
+    queryFn: ({ signal }) => read<GatewayDetail>(gatewayPath(id), {}, signal),
+    staleTime: ASKED_MS,
+  })
 }
 
 export function useClusters() {
@@ -110,8 +120,22 @@ export function useTableRoute(name: string) {
   return useRead<TableRoute>(['table', name, 'route'], `${tablePath(name)}/route`)
 }
 
+/** The gateways are asked, through ZooKeeper: not by events, but when somebody looks or wants it anew. */
 export function useTableClients(name: string) {
-  return useRead<TableClients>(['table', name, 'clients'], `${tablePath(name)}/clients`)
+  return useQuery({
+    queryKey: ['clients', name],
+    queryFn: ({ signal }) => read<TableClients>(`${tablePath(name)}/clients`, {}, signal),
+    staleTime: ASKED_MS,
+  })
+}
+
+/** The same, and only when somebody wants it. */
+export function useTableRoutes(name: string) {
+  return useQuery({
+    queryKey: ['routes', name],
+    queryFn: ({ signal }) => read<TableRoutes>(`${tablePath(name)}/routes`, {}, signal),
+    enabled: false,
+  })
 }
 
 export function useTableSnippet(name: string) {

@@ -20,6 +20,9 @@ const load = {
   groups: async () => ({ default: (await import('../groups/groups.tsx')).Groups }),
   groupPage: async () => ({ default: (await import('../groups/group-page.tsx')).GroupPage }),
   gateways: async () => ({ default: (await import('../gateways/gateways.tsx')).Gateways }),
+  gatewayPage: async () => ({
+    default: (await import('../gateways/gateway-page.tsx')).GatewayPage,
+  }),
   audit: async () => ({ default: (await import('../audit/audit.tsx')).Audit }),
   settings: async () => ({ default: (await import('../settings/settings.tsx')).Settings }),
 }
@@ -32,6 +35,7 @@ const ClusterPage = lazy(load.clusterPage)
 const Groups = lazy(load.groups)
 const GroupPage = lazy(load.groupPage)
 const Gateways = lazy(load.gateways)
+const GatewayPage = lazy(load.gatewayPage)
 const Audit = lazy(load.audit)
 const Settings = lazy(load.settings)
 
@@ -44,6 +48,7 @@ const routes: readonly (readonly [string, ReactNode])[] = [
   ['/groups', <Groups />],
   ['/groups/:name', <GroupPage />],
   ['/gateways', <Gateways />],
+  ['/gateways/:id', <GatewayPage />],
   ['/audit', <Audit />],
   ['/settings/:tab?', <Settings />],
 ]

@@ -1,4 +1,5 @@
 /** The fleet as its gateways tell of themselves: who is behind, degraded, draining or of another version. */
+import { Link } from 'wouter'
 import type { Gateway } from '../../../gateway/admin/api/gateways.ts'
 import { useGateways } from '../api/queries.ts'
 import { Ago, FreshnessMark } from '../design/age.tsx'
@@ -8,6 +9,7 @@ import { Page } from '../design/page.tsx'
 import { Empty, Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { type Text, useText } from '../text/text.tsx'
+import { gatewayHref, GatewayState } from './gateway-state.tsx'
 
 export function Gateways() {
   const text = useText()
@@ -65,11 +67,16 @@ function columnsOf(text: Text, gateways: readonly Gateway[]): Column<Gateway>[] 
       header: t('gateways.name'),
       cell: ({ id, self }) => (
         <>
-          {id} {self && <Status tone="info">{t('gateways.thisOne')}</Status>}
+          <Link href={gatewayHref(id)}>{id}</Link>{' '}
+          {self && <Status tone="info">{t('gateways.thisOne')}</Status>}
         </>
       ),
     },
-    { key: 'state', header: t('gateways.state'), cell: (gateway) => <State gateway={gateway} /> },
+    {
+      key: 'state',
+      header: t('gateways.state'),
+      cell: (gateway) => <GatewayState gateway={gateway} />,
+    },
     { key: 'rpc', header: t('gateways.clients'), cell: ({ rpc }) => rpc.join(', '), minor: true },
     {
       key: 'version',
@@ -103,18 +110,4 @@ function columnsOf(text: Text, gateways: readonly Gateway[]): Column<Gateway>[] 
       cell: ({ startedAt }) => (startedAt === undefined ? '–' : <Ago at={startedAt} />),
     },
   ]
-}
-
-function State({ gateway }: { readonly gateway: Gateway }) {
-  const { t } = useText()
-  if (gateway.draining) return <Status tone="info">{t('gateways.draining')}</Status>
-  if (gateway.zookeeper !== 'connected')
-    return <Status tone="bad">{t('gateways.zookeeper', { state: gateway.zookeeper })}</Status>
-  if (gateway.behind > 0)
-    return (
-      <Status tone="warn" icon="clock">
-        {t('gateways.behind', { count: gateway.behind })}
-      </Status>
-    )
-  return <Status tone="ok">{t('gateways.ok')}</Status>
 }

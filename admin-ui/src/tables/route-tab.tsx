@@ -10,11 +10,12 @@ import { MetaLines } from '../clusters/meta-lines.tsx'
 import { Ago, FreshnessMark } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
-import { Columns, Fact, Facts, Line, Lines, Muted } from '../design/facts.tsx'
+import { Columns, Fact, Facts, Muted } from '../design/facts.tsx'
 import { laidOut } from '../design/diff-words.ts'
 import { Failure, Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { useText } from '../text/text.tsx'
+import { ServedRoutes } from './served-routes.tsx'
 import { ClusterLink } from './table-columns.tsx'
 import styles from './table-page.module.css'
 
@@ -27,11 +28,11 @@ export function RouteTab({ table }: { readonly table: Table }) {
         {(found) => (
           <>
             <Stored table={table} route={found} />
-            <Served table={table} route={found} />
+            <ServedRoutes table={table} route={found} />
           </>
         )}
       </Loaded>
-      <Asked table={table} />
+      <AskedMetas table={table} />
       {table.problem !== undefined && (
         <Card title={t('route.problem')}>
           <Status tone="bad">
@@ -81,67 +82,7 @@ function Stored({ table, route }: { readonly table: Table; readonly route: Table
   )
 }
 
-function Served({ table, route }: { readonly table: Table; readonly route: TableRoute }) {
-  const { t } = useText()
-  const behind = route.gateways.filter((gateway) => gateway.behind > 0)
-  return (
-    <Card
-      title={t('route.served')}
-      aside={
-        behind.length === 0 ? (
-          <Status tone="ok">{t('route.allApplied', { count: route.gateways.length })}</Status>
-        ) : (
-          <Status tone="warn" icon="clock">
-            {t('overview.behind', { count: behind.length })}
-          </Status>
-        )
-      }
-    >
-      <Lines>
-        {route.gateways.map(({ id, self, behind: lacking, serves }) => (
-          <Line
-            key={id}
-            name={
-              <>
-                {id} {self && <Status tone="info">{t('gateways.thisOne')}</Status>}
-              </>
-            }
-          >
-            {serves !== undefined && (
-              <Serves kind={serves.kind} cluster={serves.cluster} table={table} />
-            )}
-            {lacking > 0 ? (
-              <Status tone="warn" icon="clock">
-                {t('gateways.behind', { count: lacking })}
-              </Status>
-            ) : (
-              <Status tone="ok">{t('gateways.ok')}</Status>
-            )}
-          </Line>
-        ))}
-      </Lines>
-    </Card>
-  )
-}
-
-function Serves(props: {
-  readonly kind: string
-  readonly cluster: string | undefined
-  readonly table: Table
-}) {
-  const { t } = useText()
-  const { kind, cluster, table } = props
-  if (kind === 'unread') return <Status tone="neutral">{t('route.unread')}</Status>
-  if (kind !== 'route') return <Status tone="bad">{kind}</Status>
-  const expected = table.redirect?.to ?? table.cluster
-  return (
-    <Status tone={cluster === expected ? 'neutral' : 'bad'} icon="gateways">
-      {cluster ?? '–'}
-    </Status>
-  )
-}
-
-function Asked({ table }: { readonly table: Table }) {
+function AskedMetas({ table }: { readonly table: Table }) {
   const { t } = useText()
   const probe = useMutation({
     mutationFn: async () =>
