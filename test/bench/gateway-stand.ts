@@ -93,6 +93,21 @@ export class GatewayStand {
     await this.#editor.set(`${root}/${table}`, mapping(metas))
   }
 
+  /** The 99th percentile of reading these tables with watches, so many at a time, without a gateway. */
+  async readP99Ms(tables: readonly string[], readers: number): Promise<number> {
+    const tookMs: number[] = []
+    const left = [...tables]
+    const read = async (): Promise<void> => {
+      for (let table = left.pop(); table !== undefined; table = left.pop()) {
+        const startedAtMs = performance.now()
+        await this.#editor.get(`${root}/${table}`, () => undefined)
+        tookMs.push(performance.now() - startedAtMs)
+      }
+    }
+    await Promise.all(Array.from({ length: readers }, read))
+    return tookMs.toSorted((a, b) => a - b)[Math.floor(0.99 * tookMs.length)] ?? Number.NaN
+  }
+
   /** The canned meta server: a port for each of `PARTITIONS` or `PARTITIONS@PORT`. */
   async startMetas(words: readonly string[]): Promise<{ child: ChildProcess; ports: number[] }> {
     const program = new LineProgram(['canned-meta', words.join()])
