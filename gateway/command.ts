@@ -22,6 +22,7 @@ import type { Replaced } from './processes/serving-side.ts'
 import type { FleetQuestion } from './routing/fleet-questions.ts'
 import { RootSite } from './root-site.ts'
 import type { TableView } from './table-view.ts'
+import type { ProbeResult } from './upstream/probes.ts'
 import { tlsProblems } from './tls-options.ts'
 import {
   connectControl,
@@ -97,6 +98,10 @@ class GatewayProcess implements Health {
     const [first] = this.#sites
     if (first === undefined) throw new Error('no endpoint')
     this.#first = first
+    metrics.gauge('gateway_zk_session_watches', 'All watches set, by ZooKeeper session', () => [
+      { labels: { session: 'data' }, value: this.#data.watchCount() },
+      { labels: { session: 'control' }, value: this.#control.watchCount() },
+    ])
     this.#reloads = (result) =>
       metrics.counter('gateway_reloads_total', 'Reloads, by result', { result }).add()
   }
@@ -126,6 +131,7 @@ class GatewayProcess implements Health {
         async () => this.#metricsText(),
         async (table) => this.#tableView(table),
         async (question) => this.#first.answer(question),
+        (cluster) => this.#probed(cluster),
       )
       for (const site of this.#sites) await site.start()
     } catch (error) {
@@ -170,6 +176,11 @@ class GatewayProcess implements Health {
   #tableView(table: string): Promise<TableView> {
     const site = this.#first
     return viewTable(site.directory, table, async () => site.describeTable(table))
+  }
+
+  /** The sites look after the clusters of their own tables. */
+  #probed(cluster: string): ProbeResult | undefined {
+    return this.#sites.map((site) => site.probed(cluster)).find((result) => result !== undefined)
   }
 
   async #metricsText(): Promise<string> {
@@ -272,13 +283,14 @@ async function openPorts(
   metricsText: () => Promise<string>,
   tableView: (table: string) => Promise<TableView>,
   answer: (question: FleetQuestion) => Promise<unknown>,
+  probed: (cluster: string) => ProbeResult | undefined,
 ): Promise<Ports> {
   const pages = healthPages(health, metricsText)
   const listener = await openHealth(config, pages)
   let admin: AdminServer
   try {
-    const parts = { config, runtime, coordinator: control, pages, effective, tableView, answer }
-    admin = await startAdmin(parts)
+    const facts = { pages, effective, tableView, answer, probed }
+    admin = await startAdmin({ config, runtime, coordinator: control, ...facts })
   } catch (error) {
     await listener?.close()
     throw error

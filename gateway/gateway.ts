@@ -117,10 +117,13 @@ function exposeGauges(metrics: Metrics, directory: TableDirectory, coordinator: 
   )
   metrics.gauge(
     'gateway_zk_watches',
-    'Watches in ZooKeeper, of tables in memory and left over',
-    () => [
-      { labels: { kind: 'table' }, value: directory.routeCount + directory.negativeCount },
-      { labels: { kind: 'leftover' }, value: directory.watches.leftoverCount },
-    ],
+    'Watches on mapping nodes, of tables in memory and left over',
+    () => {
+      const { count, leftoverCount } = directory.watches
+      return [
+        { labels: { kind: 'table' }, value: count - leftoverCount },
+        { labels: { kind: 'leftover' }, value: leftoverCount },
+      ]
+    },
   )
 }

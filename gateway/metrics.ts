@@ -65,6 +65,8 @@ export interface ServerMetrics {
     readonly hit: MetricCounter
     readonly negative: MetricCounter
     readonly miss: MetricCounter
+    /** Answered from memory while ZooKeeper could not confirm it. */
+    readonly stale: MetricCounter
   }
   /** Queries that shared another one's round, and those answered from memory. */
   readonly coalesced: MetricCounter
@@ -238,7 +240,12 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     ),
     otherRequest: (rpc, result, version) =>
       requests(rpcByName(rpc) === undefined ? '__unknown__' : rpc, result, String(version)).add(),
-    lookups: { hit: lookups('hit'), negative: lookups('negative'), miss: lookups('miss') },
+    lookups: {
+      hit: lookups('hit'),
+      negative: lookups('negative'),
+      miss: lookups('miss'),
+      stale: lookups('stale'),
+    },
     coalesced: metrics.counter(
       'gateway_coalesced_total',
       'Queries that shared the round of another',

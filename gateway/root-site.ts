@@ -29,6 +29,7 @@ import type { FleetQuestion } from './routing/fleet-questions.ts'
 import { QuestionWatch } from './routing/question-watch.ts'
 import type { SnapshotKeeper } from './routing/snapshot-keeper.ts'
 import type { TableDirectory } from './routing/table-directory.ts'
+import type { ProbeResult } from './upstream/probes.ts'
 import type { ServedTable } from './table-view.ts'
 
 interface SiteParts {
@@ -183,6 +184,11 @@ export class RootSite implements Health {
       },
       question,
     )
+  }
+
+  /** What the last probe of a cluster found, this gateway's or another one's (M-8). */
+  probed(cluster: string): ProbeResult | undefined {
+    return this.#clusters?.result(cluster)
   }
 
   /** Something in the fleet's node has changed, such as draining. */

@@ -21,6 +21,11 @@ export class ClientWatches {
     this.#pathBytesMax = pathBytesMax
   }
 
+  /** As the service counts them: one for each path and kind. */
+  get count(): number {
+    return Object.values(this.#tables).reduce((sum, table) => sum + table.size, 0)
+  }
+
   hasRoomFor(path: string): boolean {
     return this.#pathBytes + path.length <= this.#pathBytesMax
   }

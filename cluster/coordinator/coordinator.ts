@@ -107,6 +107,8 @@ export interface Coordinator {
   readonly lastAnswerAtMs: () => number
   /** Counts sessions: 0 before the first, rises by one with each new session. */
   readonly sessionEpoch: () => number
+  /** Watches set and not fired, one for each path and kind. */
+  readonly watchCount: () => number
   readonly onState: (listener: (state: CoordinatorState) => void) => () => void
   /**
    * Resolves to the path created (with the counter when sequential). Path and data together up to

@@ -117,6 +117,10 @@ export class SessionClient implements Coordinator {
     return this.#epoch
   }
 
+  watchCount(): number {
+    return this.#watches.count
+  }
+
   onState(listener: (state: CoordinatorState) => void): () => void {
     // A wrapper of its own, so that one function may be registered twice.
     const entry = (state: CoordinatorState): void => listener(state)

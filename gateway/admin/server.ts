@@ -18,6 +18,7 @@ import type { GatewayConfig } from '../config.ts'
 import type { HealthPages } from '../health.ts'
 import type { FleetQuestion } from '../routing/fleet-questions.ts'
 import type { TableView } from '../table-view.ts'
+import type { ProbeResult } from '../upstream/probes.ts'
 import { AclPage, AclQuery, AclReport } from './acl-report.ts'
 import { authenticationOf, openAccess } from './access.ts'
 import { accessRoutes, sessionRoutes } from './access-routes.ts'
@@ -58,6 +59,8 @@ export interface AdminParts {
   readonly effective: () => readonly EffectiveOption[]
   /** For `GET /debug/table/<table>`. */
   readonly tableView: (table: string) => Promise<TableView>
+  /** What the fleet's last probe of a cluster found; undefined before one did. */
+  readonly probed?: (cluster: string) => ProbeResult | undefined
   /** What this gateway answers to a question of its fleet. */
   readonly answer: (question: FleetQuestion) => Promise<unknown>
 }

@@ -21,6 +21,7 @@ import type { Lookup } from '../routing/table-entry.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
 import type { ClientBook } from './client-book.ts'
 import { KnownQueries, type KnownQuery } from './known-queries.ts'
+import { KnownRoutes } from './known-routes.ts'
 import {
   ANSWER_SEQID_AT,
   type ErrorsMode,
@@ -56,8 +57,6 @@ export interface Asked {
 
 /** A running round older than this no longer holds the next one back. */
 const OVERDUE_MS = 25
-/** A route that has not changed is found again after this. */
-const KEPT_MS = 1000
 /** With less time left than this it is not worth asking again. */
 const SPARE_MS = 50
 
@@ -68,6 +67,7 @@ export class QueryDesk implements Flushable {
   readonly #metrics: ServerMetrics
   readonly #options: DeskOptions
   readonly #queries = new KnownQueries()
+  readonly #known: KnownRoutes
   readonly #watch: QueryWatch
   readonly #clients: ClientBook
   readonly #answers: Readonly<Record<OwnAnswer, Buffer>>
@@ -99,6 +99,7 @@ export class QueryDesk implements Flushable {
     this.#upstreams = parts.upstreams
     this.#metrics = parts.metrics
     this.#watch = parts.watch
+    this.#known = new KnownRoutes(parts.routes, parts.upstreams, parts.metrics.lookups)
     this.#clients = parts.clients
     this.#options = options
     this.#answers = ownAnswers(options.errorsMode)
@@ -153,7 +154,7 @@ export class QueryDesk implements Flushable {
       return
     }
     const round = new Round(this.#roundEnd, query, asker, seqid, counts, nowMs, deadlineMs)
-    if (this.#options.coalesces && this.#lookup(query, nowMs)?.kind === 'route')
+    if (this.#options.coalesces && this.#known.find(query, nowMs)?.kind === 'route')
       this.#gather(round, nowMs)
     else this.#start(round, nowMs)
   }
@@ -165,7 +166,7 @@ export class QueryDesk implements Flushable {
     asked: Asked,
     nowMs: number,
   ): boolean {
-    const lookup = this.#lookup(query, nowMs)
+    const lookup = this.#known.find(query, nowMs)
     const frame = cache.find(query, asker.source, lookup, nowMs)
     if (frame === undefined) return false
     const { seqid } = asked
@@ -178,40 +179,14 @@ export class QueryDesk implements Flushable {
   }
 
   #start(round: Round, nowMs: number): void {
-    const lookup = this.#lookup(round.query, nowMs)
+    const lookup = this.#known.find(round.query, nowMs)
     if (lookup?.kind !== 'route') this.#unseat(round, nowMs)
     if (lookup === undefined) {
       this.#load(round, nowMs)
       return
     }
-    const { hit, negative } = this.#metrics.lookups
-    if (lookup.kind === 'missing') negative.add(round.count)
-    else if (round.lookup === undefined) hit.add(round.count)
+    if (round.lookup === undefined) this.#known.count(lookup, round.count)
     this.#onLookup(round, lookup, nowMs)
-  }
-
-  /** From memory; at most once a turn, in which no change is seen half. */
-  #lookup(query: KnownQuery, nowMs: number): Lookup | undefined {
-    const { turn } = this.#upstreams.batch
-    if (query.turn === turn) return query.lookup
-    query.turn = turn
-    return this.#isKept(query, nowMs) ? query.lookup : this.#find(query, nowMs)
-  }
-
-  /** Of a thousand tables the way to each route is cold memory, so it is not gone every turn. */
-  #isKept({ revision, isKeptUntilMs, group }: KnownQuery, nowMs: number): boolean {
-    return revision === this.#routes.revision && nowMs < isKeptUntilMs && group?.isClosed === false
-  }
-
-  #find(query: KnownQuery, nowMs: number): Lookup | undefined {
-    const lookup = this.#routes.find(query.table)
-    query.lookup = lookup
-    query.group = lookup?.kind === 'route' ? this.#upstreams.group(lookup.route) : undefined
-    // Only what age does not change; to be found again means to be in use.
-    const isKept = lookup?.kind === 'route' && lookup.route.stale.kind === 'serve'
-    query.revision = this.#routes.revision
-    query.isKeptUntilMs = isKept ? nowMs + KEPT_MS : 0
-    return lookup
   }
 
   /**

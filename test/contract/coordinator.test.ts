@@ -317,6 +317,7 @@ async function watchClaims({ connect, claim }: Context): Promise<void> {
   await claim('a watch fires once, for the change it waits for', async (t, zk, root) => {
     const other = connect()
     const path = `${root}/node`
+    const watchesBefore = zk.watchCount()
     const created = watcher()
     t.equal(await zk.exists(path, created.watch), undefined)
     const children = watcher()
@@ -330,6 +331,7 @@ async function watchClaims({ connect, claim }: Context): Promise<void> {
     await zk.exists(path, changed.watch)
     const deleted = watcher()
     await zk.children(path, deleted.watch)
+    t.equal(zk.watchCount(), watchesBefore + 2, 'one for its value and one for its children')
     await other.set(path, text('2'))
     await until('change', () => changed.events.length === 2)
     await other.set(path, text('3'))
@@ -341,6 +343,7 @@ async function watchClaims({ connect, claim }: Context): Promise<void> {
     t.same(types, ['changed', 'changed', 'deleted'])
     t.same(deleted.events, [{ type: 'deleted', path }])
     t.equal(created.events.length + children.events.length, 2)
+    t.equal(zk.watchCount(), watchesBefore)
   })
 
   await claim('a read that fails sets no watch, except for existence', async (t, zk, root) => {

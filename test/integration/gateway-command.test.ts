@@ -222,6 +222,10 @@ void t.test(
     const serving = async (): Promise<string | undefined> =>
       metric.exec((await gateway.get(http, '/metrics')).text)?.[1]
     await until(async () => (await serving()) === '1')
+    // That of the table, and those of the control tree.
+    const watches = /^gateway_zk_session_watches\{session="data"[^}]*\} (\d+)$/m
+    const { text } = await gateway.get(http, '/metrics')
+    t.ok(Number(watches.exec(text)?.[1]) > 1, text)
     await meta.close()
     await until(async () => (await serving()) === '0')
     t.match(await gateway.get(http, '/readyz'), {
