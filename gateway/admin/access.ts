@@ -8,6 +8,7 @@ import { Passwords } from './passwords.ts'
 import { Registry } from './registry.ts'
 import type { Services } from './services.ts'
 import { Sessions } from './sessions.ts'
+import { TokenUses } from './token-uses.ts'
 
 type AuthConfig = GatewayConfig['auth']
 
@@ -49,12 +50,14 @@ export function openAccess(services: Services, auth: AuthConfig): Access | undef
   const accounts = new Accounts({
     users: new Registry(common, { kind: 'user', folder: 'users', isSecret: true }),
     tokens: new Registry(common, { kind: 'token', folder: 'tokens', isSecret: true }),
+    uses: new TokenUses(common),
     passwords: new Passwords(),
     wallMs,
   })
   const sessions = new Sessions(common, auth.sessionMs)
   void makeFirstAdmin(services, accounts, auth.firstAdmin)
   services.alsoTidy(() => sessions.expire())
+  services.alsoTidy(() => accounts.tidy())
   return {
     accounts,
     sessions,

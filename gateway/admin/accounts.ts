@@ -1,6 +1,6 @@
 /**
  * Users and tokens in the control tree: `users/<name>` with grants and the hash of a password,
- * `tokens/<id>` with grants and the hash of a secret. A secret is 256 random bits, so one round of
+ * `tokens/<id>` with grants and the hash of a secret, `token-uses/<id>` with the time of its last use. A secret is 256 random bits, so one round of
  * sha256 is enough for it; a password is not, and has scrypt.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
@@ -18,6 +18,7 @@ import type { Passwords } from './passwords.ts'
 import { ApiError, badField } from './problem.ts'
 import { type JsonObject, type Registry, type RegistryEntry, stringOf } from './registry.ts'
 import type { Precondition } from './table-edits.ts'
+import type { TokenUses } from './token-uses.ts'
 
 const TOKENS_MAX = 10_000
 const DAY_MS = 86_400_000
@@ -26,17 +27,20 @@ const anything: Precondition = { ifMatch: '*' }
 export class Accounts {
   readonly #users: Registry
   readonly #tokens: Registry
+  readonly #uses: TokenUses
   readonly #passwords: Passwords
   readonly #wallMs: () => number
 
   constructor(parts: {
     readonly users: Registry
     readonly tokens: Registry
+    readonly uses: TokenUses
     readonly passwords: Passwords
     readonly wallMs: () => number
   }) {
     this.#users = parts.users
     this.#tokens = parts.tokens
+    this.#uses = parts.uses
     this.#passwords = parts.passwords
     this.#wallMs = parts.wallMs
   }
@@ -114,7 +118,10 @@ export class Accounts {
   }
 
   tokens(): Token[] {
-    return this.#tokens.list().map(describeToken)
+    return this.#tokens.list().map((entry) => {
+      const lastUsedAt = this.#uses.lastUsedAt(entry.name)
+      return { ...describeToken(entry), ...(lastUsedAt === undefined ? {} : { lastUsedAt }) }
+    })
   }
 
   async newToken(author: Author, owner: string, request: TokenRequest): Promise<NewToken> {
@@ -141,6 +148,7 @@ export class Accounts {
 
   async removeToken(author: Author, id: string): Promise<void> {
     await this.#tokens.change(author, id, anything, () => null, { auditText: withoutSecrets })
+    this.#uses.forget(id)
   }
 
   /** The token that this text is; undefined when it is none, or its time is over. */
@@ -153,10 +161,19 @@ export class Accounts {
     if (!timingSafeEqual(expected, found)) return undefined
     const token = describeToken(entry)
     const isOver = token.expiresAt !== undefined && Date.parse(token.expiresAt) <= this.#wallMs()
-    return isOver ? undefined : token
+    if (isOver) return undefined
+    this.#uses.used(id)
+    return token
+  }
+
+  /** Removes what is left of tokens that have gone. */
+  async tidy(): Promise<void> {
+    await this.#tokens.loaded()
+    this.#uses.tidy((id) => this.#tokens.get(id) !== undefined)
   }
 
   close(): void {
+    this.#uses.close()
     this.#users.close()
     this.#tokens.close()
   }

@@ -8,6 +8,7 @@
  *     audit/<day>[.n]/<seq>        the entries, hash-chained
  *     users/<name>   tokens/<id>   sessions/<id>   secret, as far as ZooKeeper knows who asks
  *     requests/<day>/<key>   previews/<token>/<n>
+ *     token-uses/<id>              modified when the token was used
  *     drains/<gateway>             an operator wants it left by its clients: {"actor", "at", …}
  *     questions/<place>/…          to all gateways, and their answers (`routing/fleet-questions.ts`)
  *     locks/<name>                 ephemeral: who does what only one gateway should do
@@ -30,6 +31,7 @@ const folders = [
   'locks',
   'drains',
   'questions',
+  'token-uses',
 ] as const
 /** Hashes of passwords, tokens and cookies: for the identity that writes them alone. */
 export const secretFolders = ['users', 'tokens', 'sessions'] as const

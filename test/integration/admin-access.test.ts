@@ -208,7 +208,19 @@ void t.test('a token is shown once, kept as a hash, and ends', async (t) => {
     (await callOf(admin.address, { authorization: `Bearer ${forged}` })('GET', '/me')).code,
     '401 bad-credentials',
   )
+  t.equal(made.token.lastUsedAt, undefined)
+  const uses = `/metaproxy/tables.gateway/token-uses/${made.token.id}`
+  await until(async () => (await world.editor.exists(uses)) !== undefined)
+  const lastUse = async (): Promise<string> =>
+    (await asAdmin.call('GET', '/tokens')).as(TokenList).tokens[0]?.lastUsedAt ?? ''
+  await until(async () => (await lastUse()) !== '')
+  t.ok(Math.abs(Date.parse(await lastUse()) - Date.now()) < 60_000)
+  for (let n = 0; n < 5; n++) await call('GET', '/me')
+  t.equal((await world.editor.exists(uses))?.version, 0, 'written at most once a minute')
+  const used = (await asAdmin.call('GET', '/audit?kind=token')).as(AuditList)
+  t.equal(used.entries.length, audit.entries.length, 'and in no audit')
   t.equal((await asAdmin.call('DELETE', `/tokens/${made.token.id}`)).status, 204)
+  await until(async () => (await world.editor.exists(uses)) === undefined)
   t.equal((await call('GET', '/me')).code, '401 bad-credentials')
 })
 

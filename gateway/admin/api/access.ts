@@ -131,7 +131,7 @@ export const Token = Type.Object(
     grants: Type.Array(Grant),
     createdAt: Type.String({ format: 'date-time' }),
     expiresAt: Type.Optional(Type.String({ format: 'date-time' })),
-    /** To the hour; absent when it was never used. */
+    /** To the minute; absent when it was never used. */
     lastUsedAt: Type.Optional(Type.String({ format: 'date-time' })),
   },
   { title: 'Token' },
