@@ -8,7 +8,7 @@ import { type HttpServer, serveHttp } from '../cluster/runtime/http.ts'
 import { type RunningServer, type ServerContext, runServer } from '../cluster/runtime/process.ts'
 import { authProblems } from './admin/access.ts'
 import { exposureProblems, exposureWarnings } from './admin/exposure.ts'
-import { type AdminServer, startAdmin } from './admin/server.ts'
+import { type AdminParts, type AdminServer, startAdmin } from './admin/server.ts'
 import { adminTlsProblems } from './admin/tls-listener.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
 import { type Endpoint, endpointProblems, endpointsOf } from './endpoints.ts'
@@ -19,7 +19,6 @@ import { gatewayLogFields } from './log-fields.ts'
 import { exposeEventLoopLag, tagLabels, workerRestarts } from './metrics.ts'
 import { reloadOf } from './processes/reload.ts'
 import type { Replaced } from './processes/serving-side.ts'
-import type { FleetQuestion } from './routing/fleet-questions.ts'
 import { RootSite } from './root-site.ts'
 import type { TableView } from './table-view.ts'
 import type { ProbeResult } from './upstream/probes.ts'
@@ -123,16 +122,14 @@ class GatewayProcess implements Health {
     const { log } = this.#context
     let ports: Ports | undefined
     try {
-      ports = await openPorts(
-        this.#context,
-        this.#control,
-        this,
-        () => this.#effective,
-        async () => this.#metricsText(),
-        async (table) => this.#tableView(table),
-        async (question) => this.#first.answer(question),
-        (cluster) => this.#probed(cluster),
-      )
+      ports = await openPorts(this.#context, this, async () => this.#metricsText(), {
+        coordinator: this.#control,
+        effective: () => this.#effective,
+        tableView: async (table) => this.#tableView(table),
+        answer: async (question) => this.#first.answer(question),
+        probed: (cluster) => this.#probed(cluster),
+        redirects: this.#first.directory,
+      })
       for (const site of this.#sites) await site.start()
     } catch (error) {
       await ports?.close()
@@ -277,20 +274,15 @@ interface Ports {
 
 async function openPorts(
   { config, log, runtime }: Context,
-  control: Coordinator,
   health: Health,
-  effective: () => Context['effective'],
   metricsText: () => Promise<string>,
-  tableView: (table: string) => Promise<TableView>,
-  answer: (question: FleetQuestion) => Promise<unknown>,
-  probed: (cluster: string) => ProbeResult | undefined,
+  facts: Omit<AdminParts, 'config' | 'runtime' | 'pages'>,
 ): Promise<Ports> {
   const pages = healthPages(health, metricsText)
   const listener = await openHealth(config, pages)
   let admin: AdminServer
   try {
-    const facts = { pages, effective, tableView, answer, probed }
-    admin = await startAdmin({ config, runtime, coordinator: control, ...facts })
+    admin = await startAdmin({ config, runtime, pages, ...facts })
   } catch (error) {
     await listener?.close()
     throw error

@@ -99,6 +99,21 @@ export class Clusters {
     await this.#registry.change(author, name, precondition, make, { isDryRun })
   }
 
+  /**
+   * Of clusters that are not registered and whose tables have different metas (R-6): those that most
+   * have, in canonical form; '' when as many have others.
+   */
+  disputedMetas(): ReadonlyMap<string, string> {
+    const disputed = new Map<string, string>()
+    for (const [name, { sets }] of this.#usesNow()) {
+      if (sets.size < 2 || this.#registry.get(name) !== undefined) continue
+      const [first, second] = [...sets].toSorted((a, b) => b[1] - a[1])
+      const isClear = first !== undefined && first[1] > (second?.[1] ?? 0)
+      disputed.set(name, isClear ? first[0] : '')
+    }
+    return disputed
+  }
+
   #usesNow(): ReadonlyMap<string, Use> {
     if (this.#revision === this.#mirror.revision) return this.#uses
     const uses = new Map<string, Use>()

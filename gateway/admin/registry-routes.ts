@@ -62,7 +62,7 @@ export function clusterRoutes(api: Api, services: Services): void {
       const metas = metasOf(name)
       const askedAt = new Date(services.runtime.clock.wallMs()).toISOString()
       const hosted = await probes.tables(name, metas)
-      services.sawTablesOf(
+      services.contexts.sawTablesOf(
         name,
         hosted.map((table) => table.name),
       )

@@ -34,6 +34,7 @@ import { clusterRoutes, groupRoutes } from './registry-routes.ts'
 import { type Api, answers, callerOf, setIdentity } from './requests.ts'
 import { demand } from './rights.ts'
 import { type RouteServed, type ServiceParts, Services } from './services.ts'
+import type { RedirectsInForce } from './table-context.ts'
 import { tableRoutes } from './table-routes.ts'
 import { AdminTls } from './tls-listener.ts'
 
@@ -63,6 +64,7 @@ export interface AdminParts {
   readonly probed?: (cluster: string) => ProbeResult | undefined
   /** What this gateway answers to a question of its fleet. */
   readonly answer: (question: FleetQuestion) => Promise<unknown>
+  readonly redirects: RedirectsInForce
 }
 
 const REQUEST_MS = 10_000
@@ -118,6 +120,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
     config,
     lookup: (table) => served(parts.tableView, table),
     answer: parts.answer,
+    redirects: parts.redirects,
   })
   const streams = new EventStreams(runtime, services.events)
   await app.register(swagger, openApi)

@@ -17,6 +17,7 @@ import { ControlTree } from './control-tree.ts'
 import { EventHub } from './event-hub.ts'
 import { Fleet } from './fleet.ts'
 import { FleetAsker } from './fleet-asker.ts'
+import { tableClients } from './fleet-views.ts'
 import { Groups } from './groups.ts'
 import { HistoryTrimmer } from './history-trim.ts'
 import { IdempotentRequests } from './idempotency.ts'
@@ -25,6 +26,7 @@ import { Observer } from './observer.ts'
 import { type Registry, Registry as RegistryFolder } from './registry.ts'
 import { closeSecretNodes } from './secret-nodes.ts'
 import { snippetsFor } from './snippets.ts'
+import { type RedirectsInForce, TableContexts } from './table-context.ts'
 import { type DecidedChange, TableEdits } from './table-edits.ts'
 import { TableHistories } from './table-history.ts'
 import { TableLists } from './table-list.ts'
@@ -46,12 +48,10 @@ export interface ServiceParts {
   readonly lookup: (table: string) => Promise<RouteServed | undefined>
   /** What this gateway answers to a question of its fleet. */
   readonly answer: (question: FleetQuestion) => Promise<unknown>
+  readonly redirects: RedirectsInForce
 }
 
-/** Tables of a cluster are believed for so long after they were listed. */
-const LISTED_MS = 600_000
 const DAY_MS = 86_400_000
-const CONTEXT_MS = 50
 const EXPIRE_MS = 600_000
 
 export class Services {
@@ -71,6 +71,7 @@ export class Services {
   readonly groupRegistry: Registry
   readonly clusters: Clusters
   readonly groups: Groups
+  readonly contexts: TableContexts
   readonly fleet: Fleet
   readonly asker: FleetAsker
   readonly events: EventHub
@@ -82,9 +83,7 @@ export class Services {
   readonly reasonRequired: boolean
   readonly lookup: (table: string) => Promise<RouteServed | undefined>
   readonly #parts: ServiceParts
-  readonly #listed = new Map<string, { readonly atMs: number; readonly names: Set<string> }>()
   readonly #tidyings: (() => Promise<void>)[] = []
-  #contextTimer: Timer | undefined
   #expireTimer: Timer | undefined
   readonly #stopListening: () => void
 
@@ -119,6 +118,14 @@ export class Services {
     })
     this.clusters = new Clusters(this.clusterRegistry, mirror)
     this.groups = new Groups(this.groupRegistry, mirror)
+    this.contexts = new TableContexts({
+      runtime,
+      mirror,
+      registry: this.clusterRegistry,
+      clusters: this.clusters,
+      groups: this.groups,
+      redirects: parts.redirects,
+    })
     this.edits = new TableEdits({
       coordinator,
       tree,
@@ -164,7 +171,10 @@ export class Services {
       gateway: self,
       onHeld: () => void this.#tidy(),
     })
-    mirror.onChange = (change) => this.observer.saw(change)
+    mirror.onChange = (change) => {
+      this.contexts.sawTable()
+      this.observer.saw(change)
+    }
     journal.onCommitted = (entries) => {
       for (const { entry } of entries)
         this.events.publish({
@@ -179,12 +189,6 @@ export class Services {
       this.events.publish({ topic: 'zookeeper', type: 'state', name: state }),
     )
     this.#scheduleExpiry()
-  }
-
-  /** What a cluster was found to have: tables mapped to it that it lacks dangle. */
-  sawTablesOf(cluster: string, names: readonly string[]): void {
-    this.#listed.set(cluster, { atMs: this.runtime.clock.monotonicMs(), names: new Set(names) })
-    this.#renewContext()
   }
 
   /** Done by one gateway of the fleet, every ten minutes. */
@@ -225,6 +229,7 @@ export class Services {
     }
     const isSame = was === text
     const gateways = isSame ? 0 : (await this.fleet.list()).total
+    const clients = isSame || was === null ? undefined : await this.#clientsOf(name)
     return {
       dryRun: true,
       action: isSame ? 'same' : action,
@@ -233,6 +238,17 @@ export class Services {
       after: text,
       checks,
       gateways,
+      ...(clients === undefined ? {} : { clients }),
+    }
+  }
+
+  /** How many addresses asked for it; undefined when the fleet cannot be asked now. */
+  async #clientsOf(table: string): Promise<number | undefined> {
+    try {
+      const found = await this.asker.ask({ kind: 'clients', table })
+      return tableClients(found, this.gatewayId).total
+    } catch {
+      return undefined
     }
   }
 
@@ -283,7 +299,7 @@ export class Services {
 
   close(): void {
     this.#stopListening()
-    this.#contextTimer?.cancel()
+    this.contexts.close()
     this.#expireTimer?.cancel()
     this.observer.close()
     this.mirror.close()
@@ -296,7 +312,7 @@ export class Services {
 
   #onRegistryChange(topic: 'clusters' | 'groups', change: FolderChange): void {
     this.#publish(topic, change)
-    this.#renewContext()
+    this.contexts.renew()
   }
 
   #publish(topic: 'clusters' | 'groups' | 'gateways', change: FolderChange): void {
@@ -304,23 +320,6 @@ export class Services {
     if (isFirst) return
     const type = after === undefined ? 'deleted' : before === undefined ? 'created' : 'changed'
     this.events.publish({ topic, type, name })
-  }
-
-  /** Many changes at once, as at the start, make one new context. */
-  #renewContext(): void {
-    this.#contextTimer ??= this.runtime.timers.after(CONTEXT_MS, () => {
-      this.#contextTimer = undefined
-      const nowMs = this.runtime.clock.monotonicMs()
-      for (const [name, { atMs }] of this.#listed)
-        if (nowMs - atMs > LISTED_MS) this.#listed.delete(name)
-      this.mirror.setContext({
-        registry: new Map(
-          this.clusterRegistry.list().map((entry) => [entry.name, canonicalMetas(metasOf(entry))]),
-        ),
-        groups: this.groups.tests(),
-        tablesOf: new Map([...this.#listed].map(([name, { names }]) => [name, names])),
-      })
-    })
   }
 
   /** One gateway tidies for all. What fails is tried again the next time. */

@@ -7,6 +7,7 @@ import type { NodeStat } from '../../cluster/coordinator/coordinator.ts'
 import { type Mapping, canonicalMetas, parseMapping } from '../routing/mapping.ts'
 import type { ChangeAuthor, FieldError } from './api/problem.ts'
 import type { Table, TableState } from './api/tables.ts'
+import type { Redirect } from '../routing/redirects.ts'
 import type { NameTest } from '../routing/name-pattern.ts'
 import type { FolderNode } from './watched-folder.ts'
 
@@ -17,14 +18,24 @@ export interface GroupTest {
 }
 
 export interface TableContext {
-  /** Cluster → its registered metas in canonical form. */
-  readonly registry: ReadonlyMap<string, string>
+  /**
+   * Cluster → the metas that its tables should have, in canonical form: the registered ones; where
+   * tables of an unregistered one differ, those that most of them have, '' when as many have others.
+   */
+  readonly metasOf: ReadonlyMap<string, string>
   readonly groups: readonly GroupTest[]
   /** Cluster → the tables that it has, of those clusters that were asked not long ago. */
   readonly tablesOf: ReadonlyMap<string, ReadonlySet<string>>
+  /** In force, by source. */
+  readonly redirects: ReadonlyMap<string, Pick<Redirect, 'to' | 'plan' | 'tables'>>
 }
 
-export const emptyContext: TableContext = { registry: new Map(), groups: [], tablesOf: new Map() }
+export const emptyContext: TableContext = {
+  metasOf: new Map(),
+  groups: [],
+  tablesOf: new Map(),
+  redirects: new Map(),
+}
 
 export interface TableView {
   readonly name: string
@@ -87,12 +98,14 @@ export function viewOf(
   const canonical = mapping === undefined ? '' : canonicalMetas(mapping.metas)
   const group = textOf(mapping, 'group')
   const memberOf = groupsOf(node.name, group, context.groups)
+  const redirect = mapping && redirectOf(node.name, mapping, context)
   const table: Table = {
     name: node.name,
     state: stateOf(node.name, mapping, canonical, context),
     valid: parsed.ok,
     ...(mapping === undefined ? {} : mappingFacts(mapping)),
     memberOf,
+    ...(redirect === undefined ? {} : { redirect }),
     ...(parsed.ok ? {} : { problem: problemFacts(parsed.problem) }),
     etag: etagOf(node.stat),
     version: node.stat.version,
@@ -144,15 +157,28 @@ export function groupsOf(
   return own === undefined || found.includes(own) ? found : [own, ...found]
 }
 
+function redirectOf(
+  table: string,
+  { cluster }: Mapping,
+  { redirects }: TableContext,
+): Table['redirect'] {
+  const redirect = redirects.get(cluster)
+  if (redirect?.tables.has(table) !== true) return undefined
+  return { to: redirect.to, plan: redirect.plan }
+}
+
 function stateOf(
   name: string,
   mapping: Mapping | undefined,
   canonical: string,
-  { registry, tablesOf }: TableContext,
+  context: TableContext,
 ): TableState {
   if (mapping === undefined) return 'invalid'
-  if (tablesOf.get(mapping.cluster)?.has(name) === false) return 'dangling'
-  const registered = registry.get(mapping.cluster)
-  if (registered !== undefined && registered !== canonical) return 'drifted'
+  const redirect = redirectOf(name, mapping, context)
+  const cluster = redirect?.to ?? mapping.cluster
+  if (context.tablesOf.get(cluster)?.has(name) === false) return 'dangling'
+  if (redirect !== undefined) return 'redirected'
+  const wanted = context.metasOf.get(mapping.cluster)
+  if (wanted !== undefined && wanted !== canonical) return 'drifted'
   return mapping.frozen ? 'frozen' : 'ok'
 }

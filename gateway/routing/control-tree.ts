@@ -41,6 +41,7 @@ export class ControlTree {
   readonly #groups: NodeMirror<TableGroup>
   readonly #redirectNodes: NodeMirror<RedirectNode>
   readonly #redirects: Redirects
+  readonly #redirectListeners = new Set<() => void>()
   /** Groups that say something of their tables. */
   #policies: readonly { readonly stale: StalePolicy; readonly has: NameTest }[] = []
   #wasLoaded = false
@@ -58,7 +59,10 @@ export class ControlTree {
     this.#redirects = new Redirects(runtime, coordinator, {
       controlRoot: options.controlRoot,
       clusters: () => (this.#clusters.isLoaded ? this.#clusters.values : undefined),
-      onChange: options.onChange,
+      onChange: () => {
+        options.onChange()
+        for (const listener of this.#redirectListeners) listener()
+      },
       onDecided: () => this.#onConfirmed(),
       onRefused: (source, problem) => metrics.redirectRefused.set(source, problem !== undefined),
     })
@@ -94,6 +98,12 @@ export class ControlTree {
   /** Redirects in force, by source. */
   get redirects(): ReadonlyMap<string, Redirect> {
     return this.#redirects.applied
+  }
+
+  /** Called when others are in force; answers how to stop it. */
+  onRedirects(listener: () => void): () => void {
+    this.#redirectListeners.add(listener)
+    return () => this.#redirectListeners.delete(listener)
   }
 
   get refusedCount(): number {

@@ -11,6 +11,7 @@
 import type { Coordinator, NodeStat } from '../../cluster/coordinator/coordinator.ts'
 import type { Log, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import { AccessProbe } from './access-probe.ts'
+import { ClusterDrift } from './cluster-drift.ts'
 import { ControlTree } from './control-tree.ts'
 import { DeletionGuard } from './deletion-guard.ts'
 import { EntryReader } from './entry-reader.ts'
@@ -52,7 +53,6 @@ export interface DirectoryOptions {
 }
 
 const LOADING_MAX = 20_000
-const CLUSTERS_MAX = 10_000
 
 export class TableDirectory implements SharedRoutes {
   readonly #runtime: Runtime
@@ -67,7 +67,7 @@ export class TableDirectory implements SharedRoutes {
   readonly #deletions: DeletionGuard<Entry>
   /** Nobody knows an answer yet. */
   readonly #loading = new Map<string, Entry>()
-  readonly #metasOfCluster = new Map<string, string>()
+  readonly #drift: ClusterDrift
   /** Since when not everything could be confirmed. */
   #staleSinceMs: number | undefined
   #sessionEpoch = 0
@@ -90,6 +90,7 @@ export class TableDirectory implements SharedRoutes {
     this.access = new AccessProbe(runtime, coordinator, options.root)
     this.#runtime = runtime
     this.#log = runtime.log.child({ part: 'directory' })
+    this.#drift = new ClusterDrift(this.#log)
     this.#coordinator = coordinator
     this.#metrics = metrics
     this.#options = options
@@ -155,6 +156,9 @@ export class TableDirectory implements SharedRoutes {
   get watches(): Pick<EntryWatches, 'count' | 'leftoverCount' | 'pathBytes'> {
     return this.#reader.watches
   }
+
+  /** Calls back when other redirects are in force; answers how to stop it. */
+  readonly onRedirects = (told: () => void): (() => void) => this.#control.onRedirects(told)
 
   /** Redirects in force, by the cluster that they lead away from. */
   get redirects(): ReadonlyMap<string, Redirect> {
@@ -350,7 +354,7 @@ export class TableDirectory implements SharedRoutes {
     }
     const mapped = this.#mappedTo(entry.table, parsed.value)
     if (entry.mapped?.cluster !== mapped.cluster || entry.mapped.group !== mapped.group)
-      this.#warnOfDrift(entry.table, mapped.cluster, mapped.group)
+      this.#drift.look(entry.table, mapped.cluster, mapped.group)
     entry.mapped = mapped
     this.#learn(entry, 'mapped')
   }
@@ -367,15 +371,6 @@ export class TableDirectory implements SharedRoutes {
       tableGroup: typeof tableGroup === 'string' ? tableGroup : undefined,
       stale,
     }
-  }
-
-  /** Two nodes that give one cluster different metas: each table still uses its own. */
-  #warnOfDrift(table: string, cluster: string, group: string): void {
-    const other = this.#metasOfCluster.get(cluster)
-    if (other !== undefined && other !== group)
-      this.#log.warn('cluster with two sets of metas', { table, cluster, metas: group, other })
-    if (this.#metasOfCluster.size > CLUSTERS_MAX) this.#metasOfCluster.clear()
-    this.#metasOfCluster.set(cluster, group)
   }
 
   #noteRead(entry: Entry, node: NodeStat | undefined): void {

@@ -51,6 +51,7 @@ const admin = await startAdmin({
   effective: () => [],
   tableView: async (table) => tableView(table, undefined, []),
   answer: async () => undefined,
+  redirects: { redirects: new Map(), onRedirects: () => () => undefined },
 })
 await admin.services.mirror.loaded()
 process.stdout.write(`${admin.address}\n`)

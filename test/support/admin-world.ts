@@ -117,6 +117,7 @@ export function openAdmin(
     effective: () => [],
     tableView: async (table) => tableView(table, undefined, []),
     answer: async () => undefined,
+    redirects: { redirects: new Map(), onRedirects: () => () => undefined },
   })
 }
 
@@ -137,6 +138,7 @@ export async function startAdminWorld(
       effective: () => [],
       tableView: async (table) => tableView(table, undefined, []),
       answer: (question) => answerOf(world.gateway, question),
+      redirects: world.gateway.directory,
     })
   const admin = await open(world.coordinator).catch(async (error: unknown) => {
     await world.close()

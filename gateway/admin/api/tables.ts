@@ -25,8 +25,9 @@ import { Check, Freshness } from './requests.ts'
 /**
  * The worst of what is known: `invalid`: the node holds no mapping; `dangling`: its cluster has no
  * such table; `redirected`: a running switch sends it elsewhere; `drifted`: its metas are not those
- * of the cluster's registry entry; `frozen`: no edits. `dangling` needs the cluster's list of
- * tables, which is asked for by `/clusters/{c}/tables` and remembered for ten minutes.
+ * of the cluster's registry entry, or those of other tables of a cluster that has none; `frozen`: no
+ * edits. `dangling` needs the list of tables of the cluster that serves it, which is asked for by
+ * `/clusters/{c}/tables` and remembered for ten minutes.
  */
 export const TableState = Type.Union(
   (['ok', 'invalid', 'dangling', 'redirected', 'drifted', 'frozen'] as const).map((state) =>
@@ -193,7 +194,7 @@ export const ChangePreview = Type.Object(
     checks: Type.Array(Check),
     /** Gateways that would change their route. */
     gateways: Type.Integer(),
-    /** Client addresses that asked for it in the last 24 hours; absent when nobody counted. */
+    /** Client addresses that asked for it in the last 24 hours; absent for a new table. */
     clients: Type.Optional(Type.Integer()),
   },
   { title: 'ChangePreview' },
