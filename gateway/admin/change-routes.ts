@@ -1,5 +1,6 @@
 /** Routes for many mappings at once (`api/changes.ts`): batch, previews and their apply, export. */
 import { Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
 import { AdoptRequest, ReplaceMetaRequest } from './api/clusters.ts'
 import {
   ApplyRequest,
@@ -17,6 +18,7 @@ import type { RegistryChange } from './change-sets.ts'
 import { metasOf } from './clusters.ts'
 import { csvLine } from './csv.ts'
 import { readImport } from './import-file.ts'
+import { jsonPieces } from './json-pieces.ts'
 import { ApiError, badField } from './problem.ts'
 import {
   type Answer,
@@ -35,6 +37,7 @@ import { WantedChanges, checkedAddress, replaced } from './wanted-changes.ts'
 
 /** An import, and lists of thousands of names. */
 const BODY_BYTES_MAX = 5 * 1024 * 1024
+const RESULTS_KEPT_MAX = 1000
 
 export function changeRoutes(api: Api, services: Services): void {
   const { runtime, edits, requests, reasonRequired, changeSets } = services
@@ -42,6 +45,14 @@ export function changeRoutes(api: Api, services: Services): void {
     new Promise((resolve) => {
       runtime.timers.soon(resolve)
     })
+  const sendSet = (reply: FastifyReply, { items, ...facts }: ChangeSet): FastifyReply =>
+    send(reply, { status: 200, pieces: jsonPieces(facts, 'items', items, pause) })
+  /** A short one is kept for a repeated idempotency key. */
+  const answerWith = (result: BatchResult): Answer => {
+    const { results, ...facts } = result
+    if (results.length <= RESULTS_KEPT_MAX) return { status: 200, body: result }
+    return { status: 200, pieces: jsonPieces(facts, 'results', results, pause) }
+  }
   const wanted = new WantedChanges(services, pause)
   const bulk = new BulkChanges(edits, services.events)
 
@@ -62,12 +73,10 @@ export function changeRoutes(api: Api, services: Services): void {
       const caller = callerOf(request)
       const { atomic, changes } = request.body
       if (request.query.dry_run === true)
-        return send(reply, { status: 200, body: await bulk.dryRun(caller, changes) })
+        return send(reply, answerWith(await bulk.dryRun(caller, changes)))
       const author = authorOf(request, reasonRequired)
-      const act = async (): Promise<Answer> => ({
-        status: 200,
-        body: await bulk.batch(caller, author, changes, atomic),
-      })
+      const act = async (): Promise<Answer> =>
+        answerWith(await bulk.batch(caller, author, changes, atomic))
       return send(reply, await once(requests, request, sameAgain, act))
     },
   )
@@ -83,13 +92,14 @@ export function changeRoutes(api: Api, services: Services): void {
         response: answers({ 200: ChangeSet }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const caller = callerOf(request)
       demand(caller, 'read')
       await services.mirror.loaded()
       const { format, text, mode = 'merge' } = request.body
       const lines = await readImport(format, text, pause)
-      return changeSets.make('import', caller.name, wanted.import(caller, lines, mode))
+      const changes = wanted.import(caller, lines, mode)
+      return sendSet(reply, await changeSets.make('import', caller.name, changes))
     },
   )
 
@@ -104,10 +114,11 @@ export function changeRoutes(api: Api, services: Services): void {
         response: answers({ 200: ChangeSet }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const caller = callerOf(request)
       await services.mirror.loaded()
-      return changeSets.make('bulk-edit', caller.name, wanted.bulkEdit(caller, request.body))
+      const changes = wanted.bulkEdit(caller, request.body)
+      return sendSet(reply, await changeSets.make('bulk-edit', caller.name, changes))
     },
   )
 
@@ -132,10 +143,7 @@ export function changeRoutes(api: Api, services: Services): void {
         if (set.registry !== undefined) await replaceInRegistry(services, request, set.registry)
         const only = include === undefined ? undefined : new Set(include)
         const items = set.items.filter(({ name }) => only?.has(name) ?? true)
-        return {
-          status: 200,
-          body: await bulk.apply(caller, author, { ...set, items }, token),
-        }
+        return answerWith(await bulk.apply(caller, author, { ...set, items }, token))
       }
       return send(reply, await once(requests, request, sameAgain, act))
     },
@@ -179,7 +187,7 @@ export function changeRoutes(api: Api, services: Services): void {
         response: answers({ 200: ChangeSet }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const caller = callerOf(request)
       const { name } = request.params
       const { metas } = services.clusters.get(name)
@@ -188,7 +196,8 @@ export function changeRoutes(api: Api, services: Services): void {
       const chosen = request.body.tables ?? unmapped
       const missing = chosen.find((table) => !hosted.some((one) => one.name === table))
       if (missing !== undefined) throw badField('tables', `cluster ${name} has no table ${missing}`)
-      return changeSets.make('adopt', caller.name, wanted.adopt(caller, name, metas, chosen))
+      const changes = wanted.adopt(caller, name, metas, chosen)
+      return sendSet(reply, await changeSets.make('adopt', caller.name, changes))
     },
   )
 
@@ -203,7 +212,7 @@ export function changeRoutes(api: Api, services: Services): void {
         response: answers({ 200: ChangeSet }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const caller = callerOf(request)
       const { name } = request.params
       const from = checkedAddress('from', request.body.from)
@@ -217,7 +226,7 @@ export function changeRoutes(api: Api, services: Services): void {
         ? { cluster: name, etag: entry.etag, metas: replaced(registered, from, to) }
         : undefined
       const changes = wanted.replaceMeta(caller, name, from, to)
-      return changeSets.make('replace-meta', caller.name, changes, registry)
+      return sendSet(reply, await changeSets.make('replace-meta', caller.name, changes, registry))
     },
   )
 }

@@ -1,6 +1,6 @@
 /**
  * Previews of many changes (`api/changes.ts`), kept in the control tree so that any gateway can carry
- * them out: `previews/<token>` with what it is, `previews/<token>/<n>` with its items in pieces below
+ * them out: `previews/<token>` with what it is, `previews/<token>/<n>` with its items in lists below
  * ZooKeeper's limit. A preview says what each node would hold and which version of it was seen; what
  * changed since then is skipped.
  */
@@ -56,7 +56,7 @@ export interface LoadedSet {
 }
 
 const LIVES_MS = 15 * 60_000
-const PIECE_BYTES = 400_000
+const PIECE_BYTES = 200_000
 const SETS_MAX = 100
 
 export class ChangeSets {
@@ -119,13 +119,14 @@ export class ChangeSets {
       const { data, stat } = await this.#coordinator.get(path)
       const set = JSON.parse(data.toString('utf8')) as StoredSet
       if (set.owner !== caller || set.expiresAtMs < this.#wallMs()) throw gone
-      const pieces: Buffer[] = []
-      for (let index = 0; index < set.pieces; index++)
-        pieces.push((await this.#coordinator.get(`${path}/${index}`)).data)
+      const items: StoredItem[] = []
+      for (let index = 0; index < set.pieces; index++) {
+        const piece = await this.#coordinator.get(`${path}/${index}`)
+        items.push(...(JSON.parse(piece.data.toString('utf8')) as readonly StoredItem[]))
+      }
       const taken = Buffer.from(JSON.stringify({ ...set, owner: '' }))
       await this.#coordinator.set(path, taken, stat.version)
-      await this.#remove(token, set.pieces).catch(() => undefined)
-      const items = JSON.parse(Buffer.concat(pieces).toString('utf8')) as readonly StoredItem[]
+      await this.#remove(token).catch(() => undefined)
       const { origin, registry } = set
       return { origin, items, ...(registry === undefined ? {} : { registry }) }
     } catch (error) {
@@ -138,8 +139,8 @@ export class ChangeSets {
   async expire(): Promise<void> {
     for (const token of await this.#coordinator.children(this.#tree.path('previews'))) {
       const { data } = await this.#coordinator.get(this.#tree.path('previews', token))
-      const { expiresAtMs, pieces } = JSON.parse(data.toString('utf8')) as StoredSet
-      if (expiresAtMs < this.#wallMs()) await this.#remove(token, pieces)
+      const { expiresAtMs } = JSON.parse(data.toString('utf8')) as StoredSet
+      if (expiresAtMs < this.#wallMs()) await this.#remove(token)
     }
   }
 
@@ -148,30 +149,51 @@ export class ChangeSets {
     set: Omit<StoredSet, 'pieces' | 'registry'> & { readonly registry: RegistryChange | undefined },
     items: readonly StoredItem[],
   ): Promise<void> {
-    const bytes = Buffer.from(JSON.stringify(items))
-    const pieces = Math.ceil(bytes.length / PIECE_BYTES)
     const path = this.#tree.path('previews', token)
     try {
       await this.#tree.ensure()
       const others = await this.#coordinator.children(this.#tree.path('previews'))
       if (others.length >= SETS_MAX) await this.expire()
       if (others.length >= SETS_MAX * 2) throw new ApiError('busy', 'too many previews are open')
-      await this.#coordinator.create(path, Buffer.from(JSON.stringify({ ...set, pieces })))
-      for (let index = 0; index < pieces; index++) {
-        const piece = bytes.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES)
-        await this.#coordinator.create(`${path}/${index}`, piece)
-      }
+      // Nobody has the token before its pieces are there.
+      await this.#coordinator.create(path, encode({ ...set, pieces: 0 }))
+      let pieces = 0
+      for (const piece of piecesOf(items))
+        await this.#coordinator.create(`${path}/${pieces++}`, piece)
+      await this.#coordinator.set(path, encode({ ...set, pieces }))
     } catch (error) {
       throw fromCoordinator(error, false)
     }
   }
 
-  async #remove(token: string, pieces: number): Promise<void> {
+  async #remove(token: string): Promise<void> {
     const path = this.#tree.path('previews', token)
-    for (let index = 0; index < pieces; index++)
-      await this.#coordinator.remove(`${path}/${index}`).catch(() => undefined)
+    for (const name of await this.#coordinator.children(path))
+      await this.#coordinator.remove(`${path}/${name}`).catch(() => undefined)
     await this.#coordinator.remove(path)
   }
+}
+
+/** Lists of their own, so that neither writing nor reading ten thousand items is one long turn. */
+function* piecesOf(items: readonly StoredItem[]): Generator<Buffer> {
+  let texts: string[] = []
+  let bytes = 0
+  for (const item of items) {
+    const text = JSON.stringify(item)
+    const size = Buffer.byteLength(text) + 1
+    if (bytes + size > PIECE_BYTES && bytes > 0) {
+      yield Buffer.from(`[${texts.join(',')}]`)
+      texts = []
+      bytes = 0
+    }
+    texts.push(text)
+    bytes += size
+  }
+  if (bytes > 0) yield Buffer.from(`[${texts.join(',')}]`)
+}
+
+function encode(set: object): Buffer {
+  return Buffer.from(JSON.stringify(set))
 }
 
 function examine({ name, line, current, make, thaws, demand }: Wanted): ChangeItem {

@@ -11,6 +11,7 @@ import type {
   RawServerDefault,
 } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Problem } from './api/problem.ts'
 import type { Authenticated } from './authentication.ts'
@@ -95,6 +96,8 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>
   /** Left out: no content. */
   readonly body?: unknown
+  /** Instead of a body that is long (`json-pieces.ts`); it is not kept for a repeated key. */
+  readonly pieces?: AsyncIterable<string>
 }
 
 export function isReplay(begun: KeptAnswer | Ticket): begun is KeptAnswer {
@@ -147,8 +150,11 @@ export function sameAgain({ status, headers, body }: KeptAnswer): Answer {
   }
 }
 
-export function send(reply: FastifyReply, { status, headers = {}, body }: Answer): FastifyReply {
+export function send(reply: FastifyReply, answer: Answer): FastifyReply {
+  const { status, headers = {}, body, pieces } = answer
   void reply.code(status).headers(headers)
+  if (pieces !== undefined)
+    return reply.type('application/json; charset=utf-8').send(Readable.from(pieces))
   return body === undefined
     ? reply.send()
     : reply.type('application/json; charset=utf-8').send(Buffer.from(JSON.stringify(body)))

@@ -15,7 +15,8 @@ import type { TableView } from './table-view.ts'
 
 type Parts = Pick<Services, 'mirror' | 'lists' | 'edits'>
 
-const SLICE = 200
+/** Tables of one turn of the event loop; each is parsed, formatted and compared. */
+const SLICE = 50
 
 export class WantedChanges {
   readonly #parts: Parts

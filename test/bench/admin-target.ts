@@ -1,9 +1,12 @@
 /**
  * The measured side of `bench:admin`: the admin port on memory coordination with many tables, in a
- * process of its own. Says its address, and ends with its parent.
+ * process of its own. Says its address, and ends with its parent; for every line that it is told it
+ * says how long its event loop stood still at most since the last one, in milliseconds.
  *
  *   node admin-target.js TABLES
  */
+import { readFileSync } from 'node:fs'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { MemoryCoordination } from '../../cluster/coordinator/memory.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
@@ -11,8 +14,26 @@ import { startAdmin } from '../../gateway/admin/server.ts'
 import { tableView } from '../../gateway/table-view.ts'
 import { root, testConfig } from '../support/gateway-world.ts'
 
+/** CPU time of this thread so far: a busy machine makes no stall longer. */
+const cpuMs = (): number =>
+  Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+let lastMs = cpuMs()
+let longestMs = 0
+setInterval(() => {
+  const nowMs = cpuMs()
+  longestMs = Math.max(longestMs, nowMs - lastMs)
+  lastMs = nowMs
+}, 1)
+const delays = monitorEventLoopDelay({ resolution: 1 })
+delays.enable()
 // Keeps the process alive too: timers of the runtime do not.
-process.stdin.on('end', () => process.exit(0)).resume()
+process.stdin
+  .on('end', () => process.exit(0))
+  .on('data', () => {
+    process.stdout.write(`${longestMs} ${delays.max / 1e6}\n`)
+    longestMs = 0
+    delays.reset()
+  })
 
 const tables = Number(process.argv[2] ?? '10000')
 const runtime = nodeRuntime({ log: silentLog })

@@ -11,6 +11,7 @@ import {
   Table,
   TableHistory,
 } from '../../gateway/admin/api/tables.ts'
+import { jsonPieces } from '../../gateway/admin/json-pieces.ts'
 import { type Call, create, startAdminWorld } from '../support/admin-world.ts'
 import { root, until } from '../support/gateway-world.ts'
 
@@ -243,6 +244,58 @@ void t.test('an import does what its preview said, and no more', async (t) => {
     '410 preview-expired',
     'once',
   )
+})
+
+void t.test('ten thousand rows are kept in pieces, and applied from them', async (t) => {
+  const { call, world } = await startAdminWorld(t)
+  const rows = 10_000
+  const tables = Array.from({ length: rows }, (_, index) => ({
+    name: `t${index}`,
+    cluster: `c${index % 7}`,
+    metas: ['h:1', 'h:2'],
+    note: 'ö'.repeat(100),
+  }))
+  const csv = tables.map(({ name, cluster, note }) => `${name},${cluster},h:1 h:2,${note}`)
+  const texts = {
+    json: JSON.stringify(tables),
+    csv: ['table,cluster,metas,note', ...csv].join('\n'),
+  }
+  for (const [format, text] of Object.entries(texts)) {
+    const imported = await call('POST', '/tables:import', { body: { format, text } })
+    const set = imported.as(ChangeSet)
+    t.match(set.counts, { invalid: 0 })
+    t.same(
+      set.items.map(({ name }) => name),
+      tables.map(({ name }) => name),
+    )
+    const path = `${root}.gateway/previews/${set.token}`
+    const pieces = await world.editor.children(path)
+    t.ok(pieces.length > 5, `${format}: ${pieces.length} pieces`)
+    for (const piece of pieces) {
+      const { data } = await world.editor.get(`${path}/${piece}`)
+      t.ok(data.length <= 200_002 && Array.isArray(JSON.parse(data.toString())))
+    }
+    const include = [`t${format.length}`, `t${rows - format.length}`]
+    const applied = await call('POST', '/tables:apply', { body: { token: set.token, include } })
+    t.match(applied.json, { done: 2, failed: 0 })
+    t.equal(await world.editor.exists(path), undefined, 'used')
+  }
+})
+
+void t.test('a long list is written in short turns, as the same JSON', async (t) => {
+  for (const length of [0, 1, 50, 51, 1234]) {
+    const list = Array.from({ length }, (_, index) => ({ index, text: '"\u2028' }))
+    let pauses = 0
+    const pieces: string[] = []
+    const pause = async (): Promise<void> => void pauses++
+    for await (const piece of jsonPieces({ total: length }, 'items', list, pause))
+      pieces.push(piece)
+    t.same(JSON.parse(pieces.join('')), { total: length, items: list })
+    t.equal(pauses, Math.ceil(length / 50))
+  }
+  const pieces: string[] = []
+  for await (const piece of jsonPieces({}, 'a b', [null], async () => undefined)) pieces.push(piece)
+  t.equal(pieces.join(''), '{"a b":[null]}')
 })
 
 void t.test('an export can be imported again and changes no byte', async (t) => {
