@@ -19,6 +19,7 @@ import { metasOf } from './clusters.ts'
 import { csvLine } from './csv.ts'
 import { readImport } from './import-file.ts'
 import { jsonPieces } from './json-pieces.ts'
+import { takeLargeBodies } from './large-body.ts'
 import { ApiError, badField } from './problem.ts'
 import {
   type Answer,
@@ -39,12 +40,14 @@ import { WantedChanges, checkedAddress, replaced } from './wanted-changes.ts'
 const BODY_BYTES_MAX = 5 * 1024 * 1024
 const RESULTS_KEPT_MAX = 1000
 
+/** In a scope of its own, for the size of its bodies. */
 export function changeRoutes(api: Api, services: Services): void {
   const { runtime, edits, requests, reasonRequired, changeSets } = services
   const pause = (): Promise<void> =>
     new Promise((resolve) => {
       runtime.timers.soon(resolve)
     })
+  takeLargeBodies(api, BODY_BYTES_MAX, pause)
   const sendSet = (reply: FastifyReply, { items, ...facts }: ChangeSet): FastifyReply =>
     send(reply, { status: 200, pieces: jsonPieces(facts, 'items', items, pause) })
   /** A short one is kept for a repeated idempotency key. */
@@ -59,7 +62,6 @@ export function changeRoutes(api: Api, services: Services): void {
   api.post(
     '/tables/::batch',
     {
-      bodyLimit: BODY_BYTES_MAX,
       schema: {
         tags: ['tables'],
         summary: 'Many changes at once, atomic or item by item',
@@ -84,7 +86,6 @@ export function changeRoutes(api: Api, services: Services): void {
   api.post(
     '/tables/::import',
     {
-      bodyLimit: BODY_BYTES_MAX,
       schema: {
         tags: ['tables'],
         summary: 'What importing a file would change',
@@ -106,7 +107,6 @@ export function changeRoutes(api: Api, services: Services): void {
   api.post(
     '/tables/::preview',
     {
-      bodyLimit: BODY_BYTES_MAX,
       schema: {
         tags: ['tables'],
         summary: 'What one edit of many tables would change',
@@ -125,7 +125,6 @@ export function changeRoutes(api: Api, services: Services): void {
   api.post(
     '/tables/::apply',
     {
-      bodyLimit: BODY_BYTES_MAX,
       schema: {
         tags: ['tables'],
         summary: 'Carry out a preview',

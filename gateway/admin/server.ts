@@ -143,7 +143,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
         })
         accessRoutes(guarded, accessParts)
         tableRoutes(guarded, services)
-        changeRoutes(guarded, services)
+        await guarded.register(async (large) => changeRoutes(large, services))
         clusterRoutes(guarded, services)
         groupRoutes(guarded, services)
         gatewayRoutes(guarded, services)

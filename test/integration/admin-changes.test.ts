@@ -2,6 +2,7 @@
  * Changes through the admin API (gateway.md 14): history and revert, edits by other tools, audit and its
  * chain, idempotency keys, dry runs, batches, previews of imports and their apply.
  */
+import { connect } from 'node:net'
 import t from 'tap'
 import { AuditList, AuditVerification } from '../../gateway/admin/api/audit.ts'
 import { BatchResult, ChangeSet } from '../../gateway/admin/api/changes.ts'
@@ -280,6 +281,35 @@ void t.test('ten thousand rows are kept in pieces, and applied from them', async
     t.match(applied.json, { done: 2, failed: 0 })
     t.equal(await world.editor.exists(path), undefined, 'used')
   }
+})
+
+void t.test('large bodies: too large ones, broken ones, and keys that nobody knows', async (t) => {
+  const { admin, call } = await startAdminWorld(t)
+  const post = async (body: string | ReadableStream): Promise<string> => {
+    const response = await fetch(`http://${admin.address}/api/v1/tables:import`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+      ...(typeof body === 'string' ? {} : { duplex: 'half' }),
+    })
+    const { code } = (await response.json()) as { readonly code: string }
+    return `${response.status} ${code}`
+  }
+  const megabytes = (count: number): string => '"'.padEnd(count * 1024 * 1024, 'x')
+  const chunked = (text: string): ReadableStream => new Blob([text]).stream()
+  t.equal(await post(megabytes(5.5)), '413 too-large')
+  t.equal(await post(chunked(megabytes(5.5))), '413 too-large', 'without a length')
+  t.equal(await post(megabytes(4.5)), '400 bad-request')
+  t.equal(await post(chunked('{"format":"json"')), '400 bad-request')
+  t.equal(await post(''), '400 bad-request')
+  const polluted = '{"format":"json","text":"[]","__proto__":{"mode":"replace"}}'
+  t.equal(await post(polluted), '400 bad-request')
+  const cut = connect(Number(admin.address.split(':')[1]), '127.0.0.1')
+  const head = 'POST /api/v1/tables:import HTTP/1.1\r\nhost: localhost\r\n'
+  cut.end(`${head}content-type: application/json\r\ncontent-length: 100\r\n\r\n{"form`)
+  cut.resume()
+  await new Promise((resolve) => cut.once('close', resolve))
+  t.equal((await call('GET', '/tables')).status, 200)
 })
 
 void t.test('a long list is written in short turns, as the same JSON', async (t) => {
