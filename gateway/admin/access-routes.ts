@@ -123,6 +123,12 @@ export function sessionRoutes(api: Api, parts: AccessParts): void {
 /** For those who are somebody. */
 export function accessRoutes(api: Api, parts: AccessParts): void {
   const { access, services } = parts
+  /** What a change of the user or token in the path is made with; whoever may not is told so. */
+  const byAdmin = (request: FastifyRequest<{ Params: { name: string } }>) => {
+    demand(callerOf(request), 'users.edit')
+    const author = authorOf(request, services.reasonRequired)
+    return { ...needed(access), author, name: request.params.name }
+  }
 
   api.get(
     '/me',
@@ -195,10 +201,7 @@ export function accessRoutes(api: Api, parts: AccessParts): void {
       },
     },
     async (request, reply) => {
-      demand(callerOf(request), 'users.edit')
-      const { accounts, sessions } = needed(access)
-      const { name } = request.params
-      const author = authorOf(request, services.reasonRequired)
+      const { accounts, sessions, author, name } = byAdmin(request)
       const user = await accounts.putUser(author, name, request.body, preconditionOf(request))
       if (request.body.password !== undefined) await sessions.endAllOf(name, undefined)
       return reply.header('etag', user.etag).send(user)
@@ -217,10 +220,7 @@ export function accessRoutes(api: Api, parts: AccessParts): void {
       },
     },
     async (request, reply) => {
-      demand(callerOf(request), 'users.edit')
-      const { accounts, sessions } = needed(access)
-      const { name } = request.params
-      const author = authorOf(request, services.reasonRequired)
+      const { accounts, sessions, author, name } = byAdmin(request)
       await accounts.removeUser(author, name, preconditionOf(request))
       await sessions.endAllOf(name, undefined)
       return reply.code(204).send(null)
@@ -269,9 +269,8 @@ export function accessRoutes(api: Api, parts: AccessParts): void {
       },
     },
     async (request, reply) => {
-      demand(callerOf(request), 'users.edit')
-      const author = authorOf(request, services.reasonRequired)
-      await needed(access).accounts.removeToken(author, request.params.name)
+      const { accounts, author, name } = byAdmin(request)
+      await accounts.removeToken(author, name)
       return reply.code(204).send(null)
     },
   )
