@@ -1,4 +1,4 @@
-/** The shell's commands for clusters, groups, gateways, audit, events, users and tokens. */
+/** The shell's commands for clusters, groups, audit, events, users and tokens. */
 import {
   type CommandInput,
   type CommandOutput,
@@ -12,10 +12,10 @@ import {
   queryOf,
   wordsOf,
 } from './shell-command.ts'
+import { applied, changeFlags, putHeaders, seen } from './shell-changes.ts'
 import { ShellError } from './shell-http.ts'
 import { columns, facts, plain } from './shell-print.ts'
 
-const change = ['if-match', 'reason', 'dry-run']
 const auditFilters = ['actor', 'action', 'kind', 'name', 'source', 'since', 'until', 'q']
 
 /** `GET path` and a table of some keys of its list. */
@@ -61,23 +61,10 @@ function showing(name: string, about: string, pathOf: (name: string) => string):
   }
 }
 
-/** PUT with the version that is there now, or the one that was named; new with --create. */
 async function put(input: CommandInput, path: string, body: unknown): Promise<CommandOutput> {
-  const precondition =
-    flag(input, 'create') === undefined
-      ? { 'if-match': await seen(input, path) }
-      : { 'if-none-match': '*' }
-  const headers = { ...input.changeHeaders, ...precondition }
+  const headers = await putHeaders(input, path)
   const { json } = await input.api.call(`${path}${dryRun(input)}`, { method: 'PUT', body, headers })
   return { json, text: facts(asObject(json)) }
-}
-
-async function seen(input: CommandInput, path: string): Promise<string> {
-  const given = flag(input, 'if-match')
-  if (given !== undefined) return given.startsWith('"') || given === '*' ? given : `"${given}"`
-  const { etag } = await input.api.call(path)
-  if (etag !== '') return etag
-  throw new ShellError('there is no entry yet: --create makes one')
 }
 
 function removing(name: string, about: string, folder: string): ShellCommand {
@@ -85,7 +72,7 @@ function removing(name: string, about: string, folder: string): ShellCommand {
     name,
     words: 'NAME',
     about,
-    flags: change,
+    flags: changeFlags,
     run: async (input) => {
       const [word = ''] = wordsOf(input, 'NAME')
       const path = `${folder}/${at(word)}`
@@ -100,19 +87,9 @@ function removing(name: string, about: string, folder: string): ShellCommand {
 /** A preview of many changes, and with --apply the changes. */
 async function previewed(input: CommandInput, path: string, body: unknown): Promise<CommandOutput> {
   const { json } = await input.api.call(path, { method: 'POST', body })
-  const set = asObject(json)
-  const rows = asList(set['items']).map(({ kind, name, after }) => [kind, name, after])
-  const preview = columns(['CHANGE', 'TABLE', 'AFTER'], rows)
-  if (flag(input, 'apply') === undefined)
-    return { json, text: `${preview}\n\nnothing was changed; --apply to change it` }
-  const applied = await input.api.call('/tables:apply', {
-    method: 'POST',
-    body: { token: set['token'] },
-    headers: input.changeHeaders,
-  })
-  const { done, failed, skipped } = asObject(applied.json)
-  const text = `${preview}\n\n${facts({ done, failed, skipped })}`
-  return { json: applied.json, text, failed: failed !== 0 || skipped !== 0 }
+  const rows = asList(asObject(json)['items']).map(({ kind, name, after }) => [kind, name, after])
+  const shown = columns(['CHANGE', 'TABLE', 'AFTER'], rows)
+  return applied(input, { json, shown, hasInvalid: false })
 }
 
 export const fleetCommands: readonly ShellCommand[] = [
@@ -128,7 +105,7 @@ export const fleetCommands: readonly ShellCommand[] = [
     name: 'clusters set',
     words: 'NAME --metas A,B',
     about: 'the registry entry; --create for a new one',
-    flags: ['metas', 'peer', 'note', 'create', ...change],
+    flags: ['metas', 'peer', 'note', 'create', ...changeFlags],
     run: async (input) => {
       const [name = ''] = wordsOf(input, 'NAME')
       const metas = flag(input, 'metas')
@@ -209,7 +186,7 @@ export const fleetCommands: readonly ShellCommand[] = [
     name: 'groups set',
     words: 'NAME [--members A,B] [--patterns P,Q]',
     about: 'a group; --create for a new one',
-    flags: ['members', 'patterns', 'note', 'stale', 'create', ...change],
+    flags: ['members', 'patterns', 'note', 'stale', 'create', ...changeFlags],
     run: async (input) => {
       const [name = ''] = wordsOf(input, 'NAME')
       const note = flag(input, 'note')
@@ -223,15 +200,6 @@ export const fleetCommands: readonly ShellCommand[] = [
     },
   },
   removing('groups delete', 'remove a group', '/groups'),
-  listing('gateways list', 'the fleet', '/gateways', 'gateways', [
-    'id',
-    'version',
-    'http',
-    'behind',
-    'zookeeper',
-    'connections',
-    'draining',
-  ]),
   {
     name: 'overview',
     words: '',

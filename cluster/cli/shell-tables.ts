@@ -13,12 +13,12 @@ import {
   queryOf,
   wordsOf,
 } from './shell-command.ts'
+import { applied, changeFlags, checkLines, putHeaders, seen } from './shell-changes.ts'
 import { type ApiAnswer, ShellError } from './shell-http.ts'
 import { columns, facts, plain } from './shell-print.ts'
 
 const filters = ['q', 'cluster', 'group', 'state', 'invalid', 'changed']
 const optional = ['group', 'note', 'stale', 'standby', 'frozen']
-const change = ['if-match', 'reason', 'dry-run']
 const PAGE = '500'
 
 export const tableCommands: readonly ShellCommand[] = [
@@ -43,24 +43,27 @@ export const tableCommands: readonly ShellCommand[] = [
     name: 'tables set',
     words: 'NAME --cluster C [--metas A,B]',
     about: 'the whole mapping; --create for a new one',
-    flags: ['cluster', 'metas', ...optional, 'create', ...change],
+    flags: ['cluster', 'metas', ...optional, 'create', ...changeFlags],
     run: setTable,
   },
   {
     name: 'tables patch',
     words: 'NAME KEY=VALUE …',
     about: 'parts of a mapping; KEY= removes a key',
-    flags: change,
+    flags: changeFlags,
     run: patchTable,
   },
   {
     name: 'tables delete',
     words: 'NAME',
     about: 'delete a mapping',
-    flags: change,
+    flags: changeFlags,
     run: async (input) => {
       const [name = ''] = wordsOf(input, 'NAME')
-      const headers = { ...input.changeHeaders, 'if-match': await seen(input, name) }
+      const headers = {
+        ...input.changeHeaders,
+        'if-match': await seen(input, `/tables/${at(name)}`),
+      }
       const path = `/tables/${at(name)}${dryRun(input)}`
       return changeOutput(input, name, await input.api.call(path, { method: 'DELETE', headers }))
     },
@@ -84,7 +87,7 @@ export const tableCommands: readonly ShellCommand[] = [
     name: 'tables revert',
     words: 'NAME ID',
     about: 'go back to a version of the history; --before: to before that change',
-    flags: ['before', ...change],
+    flags: ['before', ...changeFlags],
     run: revertTable,
   },
   {
@@ -156,15 +159,9 @@ async function setTable(input: CommandInput): Promise<CommandOutput> {
     const value = flag(input, key)
     if (value !== undefined) body[key] = valueOf(key, value)
   }
-  const precondition =
-    flag(input, 'create') === undefined
-      ? { 'if-match': await seen(input, name) }
-      : { 'if-none-match': '*' }
-  const answer = await input.api.call(`/tables/${at(name)}${dryRun(input)}`, {
-    method: 'PUT',
-    body,
-    headers: { ...input.changeHeaders, ...precondition },
-  })
+  const path = `/tables/${at(name)}`
+  const headers = await putHeaders(input, path)
+  const answer = await input.api.call(`${path}${dryRun(input)}`, { method: 'PUT', body, headers })
   return changeOutput(input, name, answer)
 }
 
@@ -182,7 +179,7 @@ async function patchTable(input: CommandInput): Promise<CommandOutput> {
   const answer = await input.api.call(`/tables/${at(name)}${dryRun(input)}`, {
     method: 'PATCH',
     body,
-    headers: { ...input.changeHeaders, 'if-match': await seen(input, name) },
+    headers: { ...input.changeHeaders, 'if-match': await seen(input, `/tables/${at(name)}`) },
   })
   return changeOutput(input, name, answer)
 }
@@ -195,20 +192,13 @@ function valueOf(key: string, value: string): unknown {
   return value === 'true'
 }
 
-/** The version that is changed: the one named, or the one that is there now. */
-async function seen(input: CommandInput, name: string): Promise<string> {
-  const given = flag(input, 'if-match')
-  if (given !== undefined) return given.startsWith('"') || given === '*' ? given : `"${given}"`
-  return (await input.api.call(`/tables/${at(name)}`)).etag
-}
-
 async function revertTable(input: CommandInput): Promise<CommandOutput> {
   const [name = '', id = ''] = wordsOf(input, 'NAME', 'ID')
   if (!/^\d+$/.test(id))
     throw new ShellError('ID: expected a number of the history', { isUsage: true })
   let precondition: Readonly<Record<string, string>>
   try {
-    precondition = { 'if-match': await seen(input, name) }
+    precondition = { 'if-match': await seen(input, `/tables/${at(name)}`) }
   } catch (error) {
     const { code } = asObject(error instanceof ShellError ? error.problem : undefined)
     if (code !== 'not-found') throw error
@@ -230,14 +220,14 @@ async function probeTable(input: CommandInput): Promise<CommandOutput> {
   const { json } = await input.api.call(`/tables/${at(name)}:probe`, { method: 'POST', body })
   const result = asObject(json)
   const checks = asList(result['checks'])
-  const lines = checks.map(({ level, message }) => `${plain(level).padEnd(8)} ${plain(message)}`)
+  const lines = checkLines(checks)
   const rows = asList(result['partitions']).map((partition) =>
     ['index', 'health', 'primary', 'secondaries'].map((key) => partition[key]),
   )
   const partitions = columns(['PARTITION', 'HEALTH', 'PRIMARY', 'SECONDARIES'], rows)
   return {
     json,
-    text: rows.length === 0 ? lines.join('\n') : `${lines.join('\n')}\n\n${partitions}`,
+    text: rows.length === 0 ? lines : `${lines}\n\n${partitions}`,
     failed: checks.some(({ level }) => level !== 'ok'),
   }
 }
@@ -264,18 +254,7 @@ async function importTables(input: CommandInput): Promise<CommandOutput> {
   const preview = columns(['CHANGE', 'LINE', 'TABLE', 'WHAT'], shown)
   const counts = facts(asObject(set['counts']))
   const hasInvalid = asObject(set['counts'])['invalid'] !== 0
-  if (flag(input, 'apply') === undefined) {
-    const hint = 'nothing was changed; --apply to change it'
-    return { json, text: `${preview}\n\n${counts}\n\n${hint}`, failed: hasInvalid }
-  }
-  const applied = await input.api.call('/tables:apply', {
-    method: 'POST',
-    body: { token: set['token'] },
-    headers: input.changeHeaders,
-  })
-  const { done, failed, skipped } = asObject(applied.json)
-  const shownAll = `${preview}\n\n${facts({ done, failed, skipped })}`
-  return { json: applied.json, text: shownAll, failed: hasInvalid || failed !== 0 || skipped !== 0 }
+  return applied(input, { json, shown: `${preview}\n\n${counts}`, hasInvalid })
 }
 
 function tableOutput(json: unknown): CommandOutput {
@@ -286,9 +265,6 @@ function changeOutput(input: CommandInput, name: string, answer: ApiAnswer): Com
   if (answer.status === 204) return { json: { name, deleted: true }, text: `${name} deleted` }
   if (!input.isDryRun) return tableOutput(answer.json)
   const { action, before, after, checks } = asObject(answer.json)
-  const lines = asList(checks).map(
-    ({ level, message }) => `${plain(level).padEnd(8)} ${plain(message)}`,
-  )
-  const text = `${facts({ action, before, after })}\n${lines.join('\n')}\nnothing was changed`
+  const text = `${facts({ action, before, after })}\n${checkLines(checks)}\nnothing was changed`
   return { json: answer.json, text }
 }

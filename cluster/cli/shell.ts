@@ -6,11 +6,12 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
 import type { CommandOutput, ShellCommand } from './shell-command.ts'
 import { fleetCommands } from './shell-fleet.ts'
+import { gatewayCommands } from './shell-gateways.ts'
 import { GatewayApi, ShellError } from './shell-http.ts'
 import { tableCommands } from './shell-tables.ts'
 import { readWords, splitLine } from './shell-words.ts'
 
-const commands: readonly ShellCommand[] = [...tableCommands, ...fleetCommands]
+const commands: readonly ShellCommand[] = [...tableCommands, ...gatewayCommands, ...fleetCommands]
 const common = ['gateway', 'meta', 'token-file', 'json', 'help', 'reason', 'dry-run'] as const
 const GATEWAY = 'http://127.0.0.1:34680'
 const HISTORY_MAX = 1000

@@ -44,7 +44,12 @@ export function clusterRoutes(api: Api, services: Services): void {
     {
       schema: { tags: ['clusters'], params: NameParams, response: answers({ 200: ClusterHealth }) },
     },
-    (request) => probes.health(request.params.name, metasOf(request.params.name)),
+    async (request) => {
+      const { name } = request.params
+      const health = await probes.health(name, metasOf(name))
+      const probe = services.probed(name)
+      return { ...health, ...(probe === undefined ? {} : { probe }) }
+    },
   )
 
   api.get(

@@ -61,7 +61,7 @@ export interface AdminParts {
   /** For `GET /debug/table/<table>`. */
   readonly tableView: (table: string) => Promise<TableView>
   /** What the fleet's last probe of a cluster found; undefined before one did. */
-  readonly probed?: (cluster: string) => ProbeResult | undefined
+  readonly probed: (cluster: string) => ProbeResult | undefined
   /** What this gateway answers to a question of its fleet. */
   readonly answer: (question: FleetQuestion) => Promise<unknown>
   readonly redirects: RedirectsInForce
@@ -121,6 +121,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
     lookup: (table) => served(parts.tableView, table),
     answer: parts.answer,
     redirects: parts.redirects,
+    probed: parts.probed,
   })
   const streams = new EventStreams(runtime, services.events)
   await app.register(swagger, openApi)

@@ -6,6 +6,8 @@ import { canonicalMetas } from '../routing/mapping.ts'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { Runtime, Timer } from '../../cluster/runtime/runtime.ts'
 import type { GatewayConfig } from '../config.ts'
+import type { ProbeResult } from '../upstream/probes.ts'
+import type { ClusterHealth } from './api/clusters.ts'
 import type { Overview } from './api/gateways.ts'
 import type { ChangePreview, TableRoute, TableSnippet } from './api/tables.ts'
 import { AuditLog } from './audit-log.ts'
@@ -49,6 +51,8 @@ export interface ServiceParts {
   /** What this gateway answers to a question of its fleet. */
   readonly answer: (question: FleetQuestion) => Promise<unknown>
   readonly redirects: RedirectsInForce
+  /** What the fleet's last probe of a cluster found; undefined before one did. */
+  readonly probed: (cluster: string) => ProbeResult | undefined
 }
 
 const DAY_MS = 86_400_000
@@ -250,6 +254,14 @@ export class Services {
     } catch {
       return undefined
     }
+  }
+
+  /** The fleet's last probe of a cluster. */
+  probed(cluster: string): ClusterHealth['probe'] {
+    const result = this.#parts.probed(cluster)
+    if (result === undefined) return undefined
+    const { atMs, ms: elapsedMs, cluster: _cluster, ...verdict } = result
+    return { at: new Date(atMs).toISOString(), elapsedMs, ...verdict }
   }
 
   snippets(table: string, hostHeader: string): TableSnippet {

@@ -72,6 +72,7 @@ const admin = await startAdmin({
   effective: () => [],
   tableView: async (table) => tableView(table, undefined, []),
   answer: async () => undefined,
+  probed: () => undefined,
   redirects: { redirects: new Map(), onRedirects: () => () => undefined },
 })
 await admin.services.mirror.loaded()

@@ -51,6 +51,7 @@ async function start(
     tableView: (table) =>
       viewTable(gateway.directory, table, async () => [gateway.describeTable(table, '', true)]),
     answer: (question) => answerOf(gateway, question),
+    probed: () => undefined,
     redirects: gateway.directory,
   })
   t.teardown(async () => {

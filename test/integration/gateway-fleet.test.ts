@@ -3,9 +3,11 @@
  * learns of the other through ZooKeeper. One of them has workers.
  */
 import t, { type Test } from 'tap'
+import { shell } from '../../cluster/cli/shell.ts'
+import { ClusterHealth } from '../../gateway/admin/api/clusters.ts'
 import { GatewayDetail, GatewayList } from '../../gateway/admin/api/gateways.ts'
 import { TableClients, TableRoutes } from '../../gateway/admin/api/table-fleet.ts'
-import { type Call, callOf } from '../support/admin-world.ts'
+import { type Call, callOf, create } from '../support/admin-world.ts'
 import { type FakeMeta, startFakeMeta } from '../support/fake-meta.ts'
 import { type GatewayStand, type RunningCommand, startStand } from '../support/gateway-process.ts'
 import { FrameClient, root, until } from '../support/gateway-world.ts'
@@ -22,6 +24,8 @@ interface Fleet {
   readonly ports: readonly [number, number]
   readonly calls: readonly [Call, Call]
   readonly ids: readonly [string, string]
+  /** A command of the shell at the second gateway. */
+  readonly run: (...words: string[]) => Promise<{ readonly code: number; readonly out: string }>
   readonly map: (cluster: string) => Promise<void>
 }
 
@@ -64,6 +68,13 @@ async function startFleet(t: Test): Promise<Fleet> {
     ports: [stand.rpc, rpc],
     calls,
     ids: [one, two],
+    run: async (...words) => {
+      const lines: string[] = []
+      const print = (line: string): number => lines.push(line)
+      const environment = { METAPROXY_GATEWAY: `${host}:${http}` }
+      const code = await shell(words, { environment, print, complain: print })
+      return { code, out: lines.join('\n') }
+    },
     map: async (cluster) => {
       const data = Buffer.from(JSON.stringify({ cluster, 'meta-addrs': [meta.address] }))
       const path = `${root}/temp`
@@ -74,7 +85,7 @@ async function startFleet(t: Test): Promise<Fleet> {
 }
 
 void t.test('every gateway tells who asked it, and who is slow to move', async (t) => {
-  const { ports, calls, ids, map, stand } = await startFleet(t)
+  const { ports, calls, ids, map, stand, run } = await startFleet(t)
   await map('old')
   const one = await FrameClient.dial(ports[0], '127.0.0.1')
   const two = await FrameClient.dial(ports[1], '127.0.0.2')
@@ -131,6 +142,8 @@ void t.test('every gateway tells who asked it, and who is slow to move', async (
   t.match(moved, { cluster: 'new', total: 2 })
   t.match(moved.clients[0], { address: '127.0.0.1', cluster: 'old', slow: true }, 'slow ones first')
   t.match(moved.clients[1], { address: '127.0.0.2', cluster: 'new', slow: false })
+  const told = await run('tables', 'clients', 'temp')
+  t.match(told, { code: 0, out: /127\.0\.0\.1 .* go, python .* old +true\n127\.0\.0\.2 / })
   // The same machine asks the other gateway: it knows now.
   const elsewhere = await FrameClient.dial(ports[1], '127.0.0.1')
   t.teardown(() => elsewhere.destroy())
@@ -150,7 +163,7 @@ void t.test('every gateway tells who asked it, and who is slow to move', async (
 })
 
 void t.test('every gateway tells what it serves, and a silent one is named', async (t) => {
-  const { ports, calls, ids, map, commands } = await startFleet(t)
+  const { ports, calls, ids, map, meta, commands, run } = await startFleet(t)
   await map('c1')
   const client = await FrameClient.dial(ports[1])
   t.teardown(() => client.destroy())
@@ -166,6 +179,19 @@ void t.test('every gateway tells what it serves, and a silent one is named', asy
   t.match(two, { id: ids[1], self: false, agrees: true, behind: 0 })
   t.match(two?.serves, { kind: 'route', cluster: 'c1', zxid: found.wanted.zxid, differing: [] })
 
+  const routed = await run('tables', 'routes', 'temp')
+  t.match(routed, { code: 0, out: /second-\S+ +0 +true +route +c1 / })
+
+  const body = { metas: [meta.address] }
+  const registered = await calls[0]('PUT', '/clusters/c1', { body, headers: create })
+  t.equal(registered.status, 200)
+  const probe = async (call: Call): Promise<ClusterHealth['probe']> =>
+    (await call('GET', '/clusters/c1/health')).as(ClusterHealth).probe
+  for (const call of calls) await until(async () => (await probe(call)) !== undefined)
+  const [mine, other] = [await probe(calls[0]), await probe(calls[1])]
+  t.match(mine, { by: /^(first|second)-/, leaderReachable: Boolean, elapsedMs: Number })
+  t.equal(mine?.by, other?.by, 'M-8: one gateway probes for all of them')
+
   commands[1].child.kill('SIGSTOP')
   t.teardown(() => commands[1].child.kill('SIGCONT'))
   await until(async () => (await routes()).silent.length > 0)
@@ -178,7 +204,7 @@ void t.test('every gateway tells what it serves, and a silent one is named', asy
 })
 
 void t.test('a gateway is looked at and drained from another one', async (t) => {
-  const { ports, calls, ids, map } = await startFleet(t)
+  const { ports, calls, ids, map, run } = await startFleet(t)
   await map('c1')
   const client = await FrameClient.dial(ports[0])
   await client.query('temp')
@@ -193,6 +219,8 @@ void t.test('a gateway is looked at and drained from another one', async (t) => 
     { level: 'warn', event: 'ZooKeeper nodes made here are open to everyone' },
   )
   t.equal((await call('GET', '/gateways/nobody')).code, '404 not-found')
+  const shown = await run('gateways', 'get', ids[0])
+  t.match(shown, { code: 0, out: /\nworkers +2 +\S/ })
 
   const drained = await call('POST', `/gateways/${ids[0]}:drain`, {
     headers: { 'x-change-reason': 'new kernel' },
@@ -209,10 +237,10 @@ void t.test('a gateway is looked at and drained from another one', async (t) => 
     (await call('GET', '/gateways')).as(GatewayList).gateways.find(({ id }) => id === ids[0])
   await until(async () => (await self())?.draining === true)
   t.match((await self())?.drain, { actor: 'loopback', reason: 'new kernel' })
-  const again = await call('POST', `/gateways/${ids[0]}:drain`)
-  t.equal(again.status, 200, 'a second wish changes nothing')
+  const again = await run('gateways', 'drain', ids[0])
+  t.equal(again.code, 0, 'a second wish changes nothing')
 
-  t.equal((await call('POST', `/gateways/${ids[0]}:resume`)).status, 200)
+  t.match(await run('gateways', 'resume', ids[0]), { code: 0, out: / resumes$/ })
   await until(async () => (await ready()) === 'ready')
   await until(async () => (await self())?.draining === false)
   t.equal((await self())?.drain, undefined)

@@ -117,6 +117,7 @@ export function openAdmin(
     effective: () => [],
     tableView: async (table) => tableView(table, undefined, []),
     answer: async () => undefined,
+    probed: () => undefined,
     redirects: { redirects: new Map(), onRedirects: () => () => undefined },
   })
 }
@@ -138,6 +139,7 @@ export async function startAdminWorld(
       effective: () => [],
       tableView: async (table) => tableView(table, undefined, []),
       answer: (question) => answerOf(world.gateway, question),
+      probed: () => undefined,
       redirects: world.gateway.directory,
     })
   const admin = await open(world.coordinator).catch(async (error: unknown) => {

@@ -68,6 +68,25 @@ export const ClusterHealth = Type.Object(
     since: Type.String({ format: 'date-time' }),
     metas: Type.Array(MetaProbe),
     nodes: Type.Array(Type.Object({ address: Type.String(), alive: Type.Boolean() })),
+    /**
+     * What the fleet's last probe found: one gateway looks every few seconds, as a client would.
+     * Absent before there was one, and of a cluster that is neither registered nor that of a table
+     * which clients asked this gateway for.
+     */
+    probe: Type.Optional(
+      Type.Object({
+        at: Type.String({ format: 'date-time' }),
+        /** The gateway that probed. */
+        by: Type.String(),
+        leaderReachable: Type.Boolean(),
+        leader: Type.Optional(Type.String()),
+        /** A table's configuration could be had; absent when the cluster has no table. */
+        queryOk: Type.Optional(Type.Boolean()),
+        elapsedMs: Type.Integer(),
+        /** What went wrong first. */
+        error: Type.Optional(Type.String()),
+      }),
+    ),
     /** What its leader says of itself: `meta_function_level`, `primary_meta_server` and so on. */
     info: Type.Record(Type.String(), Type.String()),
   },
