@@ -333,7 +333,7 @@ const options = defineConfig('One gateway: the address of many clusters', {
     unit: 'processes',
   }),
   drainMs: duration({
-    about: 'At the end and after a reload, connections are ended spread over this time',
+    about: 'Connections are ended at the end, and moved on after a reload, spread over this time',
     default: 10_000,
     min: 0,
     max: 60_000,

@@ -7,6 +7,7 @@ import type { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
 import { ClientBook } from './clients/client-book.ts'
 import { QueryWatch } from './clients/query-watch.ts'
+import type { MoveOn } from './clients/client-connection.ts'
 import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
 import { servingMetrics } from './metrics.ts'
@@ -34,9 +35,9 @@ export interface Serving {
   readonly clients: ClientBook
   /**
    * No further connections; answers what is being worked on and ends the connections, spread over
-   * `spreadMs`. The routes belong to the caller. Idempotent.
+   * `spreadMs`, or moves them on. The routes belong to the caller. Idempotent.
    */
-  readonly close: (spreadMs?: number) => Promise<void>
+  readonly close: (spreadMs?: number, moveOn?: MoveOn) => Promise<void>
 }
 
 const LINGER_MS = 5000
@@ -123,8 +124,8 @@ export async function startServing(parts: {
     throw error
   })
   let closing: Promise<void> | undefined
-  const closeAll = async (spreadMs: number): Promise<void> => {
-    await server.drain(spreadMs)
+  const closeAll = async (spreadMs: number, moveOn?: MoveOn): Promise<void> => {
+    await server.drain(spreadMs, moveOn)
     upstreams.close()
     overload.close()
   }
@@ -148,8 +149,8 @@ export async function startServing(parts: {
         queries: records ? watch.look(table) : [],
       }
     },
-    close: (spreadMs = 0) => {
-      closing ??= closeAll(spreadMs)
+    close: (spreadMs = 0, moveOn) => {
+      closing ??= closeAll(spreadMs, moveOn)
       return closing
     },
   }

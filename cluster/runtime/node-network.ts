@@ -14,7 +14,15 @@ import {
 import { LentMemory, type Sending } from './lent-memory.ts'
 import { SecureEntrance } from './node-tls.ts'
 import { RuntimeError } from './runtime.ts'
-import type { Listener, Network, Socket, SocketHandlers, Timer, Timers } from './runtime.ts'
+import type {
+  BareConnection,
+  Listener,
+  Network,
+  Socket,
+  SocketHandlers,
+  Timer,
+  Timers,
+} from './runtime.ts'
 import { systemError } from './system-error.ts'
 
 const keepAliveMs = 30_000
@@ -81,15 +89,12 @@ async function listen(at: ListenAt, onSocket: OnSocket): Promise<Listener> {
 type ListenAt = Parameters<Network['listen']>[0]
 type OnSocket = (socket: Socket) => SocketHandlers
 
-/** An accepted connection that nobody reads yet: Node's own handle. */
-export interface BareConnection {
-  /** Lets go of it in this process; where another process holds it too, it lives on. */
-  readonly close: () => void
-}
-
 interface TcpHandle extends BareConnection {
   onconnection?: (error: number, handle: TcpHandle | undefined) => void
   readonly setNoDelay: (on: boolean) => number
+  readonly readStop?: () => number
+  /** Kept by the sockets of Node: whether it is being read. */
+  reading?: boolean
   readonly setKeepAlive: (on: boolean, delaySeconds: number) => number
 }
 
@@ -363,6 +368,21 @@ class NodeSocket implements Socket, Sending {
   whenSent(callback: () => void): void {
     if (this.#socket.writable) this.#socket.write(nothing, callback)
     else this.#socket.once('close', callback)
+  }
+
+  /** Only where chunks are read by `onread`: there nothing that was read waits in the socket. */
+  detach(): BareConnection | undefined {
+    const socket = this.#socket
+    const handle = Reflect.get(socket, '_handle') as TcpHandle | null | undefined
+    const mayLeave =
+      this.#reads === 'shared' && this.#isWriting && !socket.destroyed && !socket.readableEnded
+    if (!mayLeave || this.bufferedBytes() > 0 || typeof handle?.readStop !== 'function')
+      return undefined
+    handle.readStop()
+    handle.reading = false
+    Reflect.set(socket, '_handle', null)
+    this.destroy()
+    return handle
   }
 
   pause(): void {

@@ -79,6 +79,12 @@ export interface SocketHandlers {
   readonly onClose: (cause: RuntimeError | undefined) => void
 }
 
+/** A connection that nobody reads: the system's own handle. */
+export interface BareConnection {
+  /** Lets go of it in this process; where another process holds it too, it lives on. */
+  readonly close: () => void
+}
+
 export interface Socket {
   /** `ip:port` of the peer; '' while not connected. */
   readonly remoteAddress: string
@@ -107,6 +113,12 @@ export interface Socket {
   readonly resume: () => void
   /** Sends what is queued, then a half close. */
   readonly end: () => void
+  /**
+   * Takes the connection out, open and with what the peer has sent since the last chunk, so that
+   * somebody else can read on; onClose follows. Undefined, and nothing has happened, when something
+   * is still to be sent or to be decrypted, or an end was read or written.
+   */
+  readonly detach?: () => BareConnection | undefined
   /** Closes at once, dropping what is queued; onClose follows. Idempotent. */
   readonly destroy: () => void
 }

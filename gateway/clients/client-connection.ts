@@ -52,6 +52,9 @@ export interface ConnectionEvents {
   readonly onClosed: (connection: ClientConnection) => void
 }
 
+/** Hands a socket on to others who serve its client from then on; false when it has to end here. */
+export type MoveOn = (socket: Socket) => boolean
+
 const SPARE_ANSWERS_MAX = 256
 
 /** What all connections of a server share. */
@@ -171,6 +174,24 @@ export class ClientConnection implements Asker, Flushable {
   skip(): void {
     this.#inFlight--
     this.#afterAnswer()
+  }
+
+  /** Nothing is being read, worked on, or about to be written. */
+  get isIdle(): boolean {
+    return (
+      this.#state === 'open' &&
+      this.#inFlight === 0 &&
+      this.#answers === undefined &&
+      this.#requests.pendingBytes === 0
+    )
+  }
+
+  /**
+   * Others serve the client from now on, who notices nothing; false when that cannot be, as when they
+   * would not learn whose the connection is, because a balancer says that only once.
+   */
+  moveOn(moveOn: MoveOn): boolean {
+    return this.isIdle && this.client.peer === this.#socket.remoteAddress && moveOn(this.#socket)
   }
 
   /** No more requests are read; what is being worked on is answered, then the connection ends. */

@@ -13,6 +13,7 @@ import {
   type ConnectionEvents,
   type ConnectionLimits,
   type ConnectionParts,
+  type MoveOn,
 } from './client-connection.ts'
 import type { ServerMetrics } from '../metrics.ts'
 import { Listeners, type ListenOptions } from './listeners.ts'
@@ -36,7 +37,11 @@ export interface ServerOptions {
 
 const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const CHECK_MS = 1000
-const DRAIN_STEP_MS = 20
+const DRAIN_STEP_MS = 5
+/** Behind the time, after a pause of this process: so many times as fast. */
+const CATCH_UP = 4
+const BUSY_SPREAD_MS = 500
+const BUSY_ROUNDS = 4
 const IDLE_GROUP_MS = 600_000
 
 export class GatewayServer {
@@ -132,14 +137,15 @@ export class GatewayServer {
   }
 
   /**
-   * Stops accepting, answers what is being worked on, and ends the connections, spread over up to
-   * `spreadMs` because clients connect again at once (L-3); a few of them need not take that long.
-   * What is left at the end is reset.
+   * Stops accepting, answers what is being worked on, and ends the connections, spread over
+   * `spreadMs` because clients connect again at once (L-3). Those that can are moved on instead, when
+   * there is somebody to move them to. What is left at the end is reset.
    */
-  async drain(spreadMs: number): Promise<void> {
+  async drain(spreadMs: number, moveOn?: MoveOn): Promise<void> {
     await this.#listeners?.close()
     this.#admission.close()
-    await this.endConnections(spreadMs)
+    if (moveOn === undefined) await this.endConnections(spreadMs)
+    else await this.#moveConnections(spreadMs, moveOn)
     if (this.#connections.size > 0) {
       const patience = this.#wait(this.#options.queries.requestTimeoutMs)
       const idle = new Promise<void>((resolve) => {
@@ -155,12 +161,37 @@ export class GatewayServer {
 
   /** Ends the connections that there are, spread over the time; new ones are let in meanwhile. */
   async endConnections(spreadMs: number): Promise<void> {
+    await this.#spread(spreadMs, (connection) => connection.finish())
+  }
+
+  async #moveConnections(spreadMs: number, moveOn: MoveOn): Promise<void> {
+    const leave = (connection: ClientConnection): void => {
+      if (!connection.moveOn(moveOn)) connection.finish()
+    }
+    const leaveIfIdle = (connection: ClientConnection): void => {
+      if (connection.isIdle) leave(connection)
+    }
+    await this.#spread(spreadMs, leaveIfIdle)
+    // Those that were just being answered are few, and mostly idle the next time.
+    for (let again = 0; again < BUSY_ROUNDS && this.#connections.size > 0; again++)
+      await this.#spread(Math.min(spreadMs, BUSY_SPREAD_MS), leaveIfIdle)
+    for (const connection of this.#connections) leave(connection)
+  }
+
+  /** Visits the connections that there are, at an even pace; a few need not take that long. */
+  async #spread(spreadMs: number, visit: (connection: ClientConnection) => void): Promise<void> {
     const connections = [...this.#connections]
-    const stepMs = Math.min(spreadMs, DRAIN_STEP_MS)
-    const perStep = Math.ceil((connections.length * stepMs) / Math.max(1, spreadMs))
-    for (const [at, connection] of connections.entries()) {
-      if (stepMs > 0 && at > 0 && at % perStep === 0) await this.#wait(stepMs)
-      connection.finish()
+    const { clock } = this.#runtime
+    const startedAtMs = clock.monotonicMs()
+    const perStep = Math.ceil((connections.length * DRAIN_STEP_MS) / Math.max(1, spreadMs))
+    for (let done = 0; ;) {
+      const share = (clock.monotonicMs() - startedAtMs) / Math.max(1, spreadMs)
+      const due = spreadMs === 0 ? Infinity : perStep + Math.floor(connections.length * share)
+      const upTo = spreadMs === 0 ? Infinity : Math.min(due, done + CATCH_UP * perStep)
+      for (const connection of connections.slice(done, upTo)) visit(connection)
+      done = upTo
+      if (done >= connections.length) return
+      await this.#wait(DRAIN_STEP_MS)
     }
   }
 

@@ -7,8 +7,9 @@
  *
  * The workers never hold a listening socket, so a port is free the moment its primary has died.
  */
-import { type BareConnection, listenBare } from '../../cluster/runtime/node-network.ts'
+import { listenBare } from '../../cluster/runtime/node-network.ts'
 import {
+  type BareConnection,
   type Listener,
   type Runtime,
   RuntimeError,
@@ -60,6 +61,7 @@ export class HandOver {
   readonly #counts: HandOverCounts
   /** By the address that was asked for; with port 0 all who ask get the same one. */
   readonly #ports = new Map<string, Promise<Port>>()
+  readonly #openListeners = new Set<number>()
   /** With what each was given and has not acknowledged. */
   readonly #receivers = new Map<Receiver, Map<number, BareConnection>>()
   #waiting: Waiting[] = []
@@ -95,6 +97,7 @@ export class HandOver {
   async #open(at: { readonly host: string; readonly port: number }): Promise<Port> {
     const listener = ++this.#nextListener
     const bound = await listenBare(at, (connection) => this.#onConnection(connection, listener))
+    this.#openListeners.add(listener)
     if (this.#address.port === 0) this.#address = { host: bound.host, port: bound.port }
     return { ...bound, listener }
   }
@@ -105,6 +108,7 @@ export class HandOver {
       const port = await opening
       if (listeners.has(port.listener)) continue
       this.#ports.delete(key)
+      this.#openListeners.delete(port.listener)
       await port.close()
     }
   }
@@ -133,6 +137,12 @@ export class HandOver {
       given.delete(id)
     }
     this.pump()
+  }
+
+  /** A worker that drains gives an open connection back. */
+  onReturned(connection: BareConnection, listener: number): void {
+    if (this.#openListeners.has(listener)) this.#onConnection(connection, listener)
+    else connection.close()
   }
 
   #onConnection(connection: BareConnection, listener: number): void {

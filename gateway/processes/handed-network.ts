@@ -2,8 +2,9 @@
  * The network of a worker: connects by itself, but `listen` asks the primary, which accepts and hands
  * the connections over (`hand-over.ts`). To whoever listens nothing is different.
  */
-import { type BareConnection, type Entrance, entrance } from '../../cluster/runtime/node-network.ts'
+import { type Entrance, entrance } from '../../cluster/runtime/node-network.ts'
 import {
+  type BareConnection,
   type Listener,
   type Network,
   RuntimeError,
@@ -19,14 +20,21 @@ export class HandedNetwork implements Network {
   readonly connect: Network['connect']
   readonly resolve: Network['resolve']
   readonly #timers: Timers
-  readonly #send: (message: FromWorker) => void
+  readonly #send: (message: FromWorker, connection?: BareConnection) => void
   readonly #asked = new Map<number, (answer: Answer) => void>()
   readonly #listeners = new Map<number, Entrance>()
+  /** Which listener a connection came through. */
+  readonly #origins = new WeakMap<Socket, number>()
   #question = 0
   #taken = 0
   #accepted: number[] = []
 
-  constructor(own: Network, timers: Timers, send: (message: FromWorker) => void) {
+  /** `send` closes the connection here once it is sent. */
+  constructor(
+    own: Network,
+    timers: Timers,
+    send: (message: FromWorker, connection?: BareConnection) => void,
+  ) {
     this.connect = own.connect
     this.resolve = own.resolve
     this.#timers = timers
@@ -44,7 +52,10 @@ export class HandedNetwork implements Network {
     })
     if (answer.type === 'not-listening') throw new RuntimeError(answer.code, answer.message)
     const { listener, host, port } = answer
-    const entered = entrance(at, onSocket)
+    const entered = entrance(at, (socket) => {
+      this.#origins.set(socket, listener)
+      return onSocket(socket)
+    })
     this.#listeners.set(listener, entered)
     return {
       host,
@@ -54,6 +65,15 @@ export class HandedNetwork implements Network {
         this.#listeners.delete(listener)
       },
     }
+  }
+
+  /** Gives a connection back to the primary, for another worker; false when it has to end here. */
+  moveOn(socket: Socket): boolean {
+    const listener = this.#origins.get(socket)
+    const connection = listener === undefined ? undefined : socket.detach?.()
+    if (listener === undefined || connection === undefined) return false
+    this.#send({ type: 'returned', listener }, connection)
+    return true
   }
 
   /** Connections handed over so far. */

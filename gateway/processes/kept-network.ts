@@ -17,6 +17,8 @@ export class KeptNetwork implements Network {
   readonly resolve: Network['resolve']
   /** By the address that was asked for; with port 0 all who ask get the same one. */
   readonly #ports = new Map<string, Port>()
+  /** Which port a connection came through. */
+  readonly #origins = new WeakMap<Socket, Port>()
 
   constructor(own: Network) {
     this.connect = own.connect
@@ -27,9 +29,12 @@ export class KeptNetwork implements Network {
     at: Parameters<Network['listen']>[0],
     onSocket: (socket: Socket) => SocketHandlers,
   ): Promise<Listener> {
-    const holder = entrance(at, onSocket)
     const key = `${at.host}:${at.port}`
     const port = this.#ports.get(key) ?? this.#open(key, at)
+    const holder = entrance(at, (socket) => {
+      this.#origins.set(socket, port)
+      return onSocket(socket)
+    })
     try {
       const { host, port: number } = await port.listener
       port.holders.push(holder)
@@ -43,6 +48,15 @@ export class KeptNetwork implements Network {
       this.#ports.delete(key)
       throw error
     }
+  }
+
+  /** Hands a connection to whoever holds its port now; false when nobody does, or it cannot move. */
+  moveOn(socket: Socket): boolean {
+    const holder = this.#origins.get(socket)?.holders.at(-1)
+    const connection = holder === undefined ? undefined : socket.detach?.()
+    if (holder === undefined || connection === undefined) return false
+    holder.enter(connection)
+    return true
   }
 
   #open(key: string, at: { readonly host: string; readonly port: number }): Port {

@@ -12,7 +12,7 @@ import type { GatewayConfig } from '../config.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { ServedTable } from '../table-view.ts'
 
-export const FORMAT = 3
+export const FORMAT = 4
 
 /** One table's answer, in the order in which things happened to it. */
 export interface RouteChange {
@@ -77,8 +77,11 @@ export type ToWorker =
   | { readonly type: 'lines'; readonly question: number }
   /** Ends the connections that there are, spread over the time; goes on serving. */
   | { readonly type: 'end-connections'; readonly spreadMs: number }
-  /** No connection follows: answer what is being worked on, end the others, exit. */
-  | { readonly type: 'drain'; readonly spreadMs: number }
+  /**
+   * No connection follows: answer what is being worked on, end the others, exit. With `movesOn` those
+   * that have nothing under way are given back instead, for another worker.
+   */
+  | { readonly type: 'drain'; readonly spreadMs: number; readonly movesOn: boolean }
 
 export type FromWorker =
   | { readonly type: 'hello'; readonly format: number }
@@ -91,6 +94,8 @@ export type FromWorker =
       readonly port: number
     }
   | { readonly type: 'accepted'; readonly ids: readonly number[] }
+  /** With a handle: an open connection that came through that listener. */
+  | { readonly type: 'returned'; readonly listener: number }
   | { readonly type: 'load'; readonly tables: readonly string[] }
   | { readonly type: 'applied'; readonly number: number }
   /** Tables asked for since the last time, for the primary's own LRU. */

@@ -4,8 +4,9 @@
  * and summed, as those of workers are.
  */
 import { Metrics } from '../../cluster/runtime/metrics.ts'
-import type { Runtime } from '../../cluster/runtime/runtime.ts'
+import type { Runtime, Socket } from '../../cluster/runtime/runtime.ts'
 import { ClientBook } from '../clients/client-book.ts'
+import type { MoveOn } from '../clients/client-connection.ts'
 import type { GatewayConfig } from '../config.ts'
 import { tagLabels } from '../metrics.ts'
 import type { Routes } from '../routing/routes.ts'
@@ -23,6 +24,7 @@ interface Generation {
 
 export class SingleProcess implements ServingSide {
   readonly #runtime: Runtime
+  readonly #network: KeptNetwork
   readonly #routes: Routes
   readonly #totals = new MetricTotals()
   /** One for all that come after each other. */
@@ -31,8 +33,8 @@ export class SingleProcess implements ServingSide {
   #current: Generation | undefined
 
   private constructor(runtime: Runtime, routes: Routes) {
-    const network = new KeptNetwork(runtime.network)
-    this.#runtime = { ...runtime, network }
+    this.#network = new KeptNetwork(runtime.network)
+    this.#runtime = { ...runtime, network: this.#network }
     this.#routes = routes
     this.#clients = new ClientBook(runtime.clock)
   }
@@ -85,12 +87,13 @@ export class SingleProcess implements ServingSide {
       throw new Error('the process ends')
     }
     this.#current = next
-    return { drained: this.#end(old, config.drainMs) }
+    const moveOn = (socket: Socket): boolean => this.#network.moveOn(socket)
+    return { drained: this.#end(old, config.drainMs, moveOn) }
   }
 
-  async #end(generation: Generation, spreadMs: number): Promise<void> {
+  async #end(generation: Generation, spreadMs: number, moveOn?: MoveOn): Promise<void> {
     this.#draining.add(generation)
-    await generation.serving.close(spreadMs)
+    await generation.serving.close(spreadMs, moveOn)
     const text = await generation.metrics.text()
     this.#draining.delete(generation)
     this.#totals.retire(text)

@@ -142,7 +142,7 @@ export class WorkerPool implements ServingSide {
       throw error
     }
     if (this.#isDraining) {
-      for (const worker of next) worker.drain(0)
+      for (const worker of next) worker.drain(0, false)
       throw new Error('the process ends')
     }
     const old = [...this.#slots.values()]
@@ -152,7 +152,7 @@ export class WorkerPool implements ServingSide {
     for (const worker of next) worker.open()
     const listeners = new Set(next.flatMap((worker) => [...worker.listeners]))
     await this.#handOver.keep(listeners)
-    for (const worker of old) worker?.drain(config.drainMs)
+    for (const worker of old) worker?.drain(config.drainMs, true)
     return { drained: allExited(old) }
   }
 
@@ -170,7 +170,7 @@ export class WorkerPool implements ServingSide {
     this.#isDraining = true
     await this.#handOver.close()
     const workers = [...this.#alive]
-    for (const worker of workers) worker.drain(spreadMs)
+    for (const worker of workers) worker.drain(spreadMs, false)
     await allExited(workers)
   }
 

@@ -7,8 +7,12 @@
 import cluster, { type Worker } from 'node:cluster'
 import type { SendHandle } from 'node:child_process'
 import type { RecentLine } from '../../cluster/runtime/log-recent.ts'
-import type { BareConnection } from '../../cluster/runtime/node-network.ts'
-import { type Log, RuntimeError, type Runtime } from '../../cluster/runtime/runtime.ts'
+import {
+  type BareConnection,
+  type Log,
+  RuntimeError,
+  type Runtime,
+} from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { ServedTable } from '../table-view.ts'
@@ -84,7 +88,9 @@ export class WorkerProcess implements Receiver {
     this.ready.catch(() => undefined)
     // A supervisor's leash is the primary's; a worker's is its primary.
     this.#child = cluster.fork({ METAPROXY_SUPERVISED: '0' })
-    this.#child.on('message', (message: FromWorker) => this.#onMessage(message))
+    this.#child.on('message', (message: FromWorker, handle: unknown) =>
+      this.#onMessage(message, handle as BareConnection | undefined),
+    )
     this.#child.on('error', (error) => this.#log.warn('worker channel', { error }))
     // What it holds unacknowledged is released at once, not when the process has been reaped.
     this.#child.on('disconnect', () => this.#leave())
@@ -170,10 +176,11 @@ export class WorkerProcess implements Receiver {
   }
 
   /**
-   * No further connection; it answers what it works on, ends the others over the time, and exits. One
-   * that was never opened has no client, and may not even hear yet: it is killed.
+   * No further connection; it answers what it works on, ends the others over the time, or gives them
+   * back with `movesOn`, and exits. One that was never opened has no client, and may not even hear
+   * yet: it is killed.
    */
-  drain(spreadMs: number): void {
+  drain(spreadMs: number, movesOn: boolean): void {
     if (this.#state === 'draining' || this.#state === 'gone') return
     const hasClients = this.#state === 'serving'
     this.#state = 'draining'
@@ -181,7 +188,7 @@ export class WorkerProcess implements Receiver {
       this.kill()
       return
     }
-    this.#send({ type: 'drain', spreadMs })
+    this.#send({ type: 'drain', spreadMs, movesOn })
     const limitMs = spreadMs + this.#config.requestTimeoutMs + DRAIN_GRACE_MS
     const timer = this.#parts.runtime.timers.after(limitMs, () => {
       this.#log.error('worker did not end in time', { limitMs })
@@ -247,7 +254,7 @@ export class WorkerProcess implements Receiver {
     if (this.#child.isConnected()) this.#child.send(message, undefined, () => undefined)
   }
 
-  #onMessage(message: FromWorker): void {
+  #onMessage(message: FromWorker, connection: BareConnection | undefined): void {
     switch (message.type) {
       case 'hello':
         this.#onHello(message.format)
@@ -260,6 +267,9 @@ export class WorkerProcess implements Receiver {
         return
       case 'accepted':
         this.#parts.handOver.onAccepted(this, message.ids)
+        return
+      case 'returned':
+        if (connection !== undefined) this.#parts.handOver.onReturned(connection, message.listener)
         return
       case 'load':
         this.#member?.onLoad(message.tables)

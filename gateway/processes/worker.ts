@@ -13,13 +13,13 @@
  * The time is bounded by the ZooKeeper session, because while the dead primary's node lives, the
  * fleet waits for this gateway before it calls a change complete (DR-31).
  */
+import type { SendHandle } from 'node:child_process'
 import cluster from 'node:cluster'
 import { createLog } from '../../cluster/runtime/log.ts'
 import { RecentLines } from '../../cluster/runtime/log-recent.ts'
 import { Metrics } from '../../cluster/runtime/metrics.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
-import type { BareConnection } from '../../cluster/runtime/node-network.ts'
-import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
+import type { BareConnection, Log, Runtime, Socket } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import { gatewayLogFields } from '../log-fields.ts'
@@ -33,9 +33,16 @@ const REPORT_MS = 500
 /** Reports between two lists of the tables in use. */
 const USE_REPORTS = 20
 
-/** Until the channel has taken it; a primary that is gone takes nothing, and nobody misses it. */
-function send(message: FromWorker): void {
-  if (process.connected) process.send?.(message, undefined, undefined, () => undefined)
+/**
+ * Until the channel has taken it; a primary that is gone takes nothing, and nobody misses it. A
+ * connection is closed here then: its client is with the primary, or finds it closed.
+ */
+function send(message: FromWorker, connection?: BareConnection): void {
+  const sent = (): void => connection?.close()
+  // A bare handle is sent as it is, which the types do not say.
+  if (process.connected)
+    process.send?.(message, connection as unknown as SendHandle, undefined, sent)
+  else sent()
 }
 
 /** Resolves to the exit code when the worker has ended. */
@@ -185,7 +192,7 @@ class WorkerLife {
         void this.#serving?.server.endConnections(message.spreadMs)
         return
       case 'drain':
-        this.#drain(message.spreadMs)
+        this.#drain(message.spreadMs, message.movesOn)
         return
       case 'start':
         return
@@ -216,8 +223,8 @@ class WorkerLife {
     this.#drain(spreadMs)
   }
 
-  #drain(spreadMs: number): void {
-    this.#ending ??= this.#close(spreadMs).then(
+  #drain(spreadMs: number, movesOn = false): void {
+    this.#ending ??= this.#close(spreadMs, movesOn).then(
       () => this.#end(0),
       (error: unknown) => {
         this.#log.error('drain failed', { error })
@@ -226,13 +233,14 @@ class WorkerLife {
     )
   }
 
-  async #close(spreadMs: number): Promise<void> {
+  async #close(spreadMs: number, movesOn: boolean): Promise<void> {
     const routesAge = (): void => {
       this.#routes.checkAge()
       this.#runtime.timers.after(REPORT_MS, routesAge)
     }
     routesAge()
-    await this.#serving?.close(spreadMs)
+    const moveOn = (socket: Socket): boolean => this.#network.moveOn(socket)
+    await this.#serving?.close(spreadMs, movesOn ? moveOn : undefined)
     this.#routes.close()
     const text = await this.#metrics.text()
     const clients = this.#serving?.clients.all() ?? []

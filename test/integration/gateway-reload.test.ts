@@ -50,7 +50,7 @@ for (const { workers, count } of [
     await until(() => gateway.output().includes('clients of before the reload have gone'))
     await until(() => !before.some(isAlive))
     t.equal(await stand.metric('gateway_reloads_total{result="applied"}'), 1)
-    t.ok(clients.moved() >= count, 'every client had to connect again')
+    t.ok(clients.moved() <= count / 100, `${clients.moved()} clients had to connect again`)
     const options = JSON.parse((await stand.page('/config')).text) as {
       options: { path: string; value: unknown }[]
     }

@@ -4,7 +4,7 @@
  */
 import t, { type Test } from 'tap'
 import { silentLog } from '../../cluster/runtime/log.ts'
-import type { BareConnection } from '../../cluster/runtime/node-network.ts'
+import type { BareConnection } from '../../cluster/runtime/runtime.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { HandOver, type Receiver } from '../../gateway/processes/hand-over.ts'
 import { FrameClient, until } from '../support/gateway-world.ts'
@@ -12,15 +12,19 @@ import { FrameClient, until } from '../support/gateway-world.ts'
 t.setTimeout(60_000)
 
 class TestWorker implements Receiver {
-  readonly given: { readonly id: number; readonly connection: BareConnection }[] = []
+  readonly given: {
+    readonly id: number
+    readonly listener: number
+    readonly connection: BareConnection
+  }[] = []
   isOpen = true
   isBusy = false
   others = 0
   mayReceive = (): boolean => this.isOpen && !this.isBusy
   isRefusing = (): boolean => this.isOpen && this.isBusy
   load = (): number => this.others + this.given.length
-  give = (id: number, _listener: number, connection: BareConnection): void => {
-    this.given.push({ id, connection })
+  give = (id: number, listener: number, connection: BareConnection): void => {
+    this.given.push({ id, listener, connection })
   }
 }
 
@@ -159,4 +163,23 @@ void t.test('a worker that asks for a port when the gateway ends gets none', asy
   })
   await handOver.close()
   await t.rejects(handOver.listen({ host: '127.0.0.1', port: 0 }), /the gateway is ending/)
+})
+
+void t.test('L-3: what a worker gives back goes to another, unless its port is gone', async (t) => {
+  const { handOver, join, dial } = await start(t)
+  const old = join()
+  const [client] = await dial(1)
+  await until(() => old.given.length === 1)
+  const [given] = old.given
+  if (given === undefined) throw new Error('nothing given')
+  const { id, connection, listener } = given
+  old.isOpen = false
+  const next = join()
+  handOver.onReturned(connection, listener)
+  t.equal(next.given[0]?.connection, connection)
+  t.equal(next.given[0]?.listener, listener)
+  t.notOk(client?.hasEnded)
+  handOver.onReturned(connection, listener + 1)
+  await until(() => client?.hasEnded === true)
+  handOver.onAccepted(old, [id])
 })

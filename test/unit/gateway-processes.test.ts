@@ -2,11 +2,12 @@
  * What decides about a gateway's processes, without any: metrics of several as one text, pauses before
  * restarts, what a reload may change, ports that change hands.
  */
+import { connect } from 'node:net'
 import t from 'tap'
 import { Metrics } from '../../cluster/runtime/metrics.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
-import type { Socket } from '../../cluster/runtime/runtime.ts'
+import type { Socket, SocketHandlers } from '../../cluster/runtime/runtime.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
 import { KeptNetwork } from '../../gateway/processes/kept-network.ts'
 import { MetricTotals } from '../../gateway/processes/metric-texts.ts'
@@ -141,6 +142,60 @@ void t.test(
     t.equal(taken.at(-1), 'again', 'a failure is not remembered')
   },
 )
+
+void t.test('L-3: an open connection goes on with whoever holds its port now', async (t) => {
+  const network = new KeptNetwork(nodeRuntime({ log: silentLog }).network)
+  const at = { host: '127.0.0.1', port: 0, lends: true }
+  const block = Buffer.alloc(16 << 20)
+  let sent: Socket | undefined
+  const seen: string[] = []
+  const holder =
+    (name: string) =>
+    (socket: Socket): SocketHandlers => {
+      sent = socket
+      return {
+        onData: (chunk) => {
+          seen.push(`${name} ${chunk.toString()}`)
+          socket.write(chunk.toString() === 'much' ? block : Buffer.from(name))
+        },
+        onEnd: () => socket.end(),
+        onDrain: () => undefined,
+        onClose: () => seen.push(`${name} closed`),
+      }
+    }
+  const first = await network.listen(at, holder('first'))
+  const client = connect(first.port, '127.0.0.1')
+  let received = 0
+  let last = ''
+  client.on('data', (chunk: Buffer) => {
+    received += chunk.length
+    last = chunk.toString('latin1').slice(-6)
+  })
+  client.write('one')
+  await until(() => last === 'first')
+  const second = await network.listen(at, holder('second'))
+  const old = sent
+  if (old === undefined) throw new Error('no connection')
+  // Sent while nobody reads: it waits in the system.
+  client.write('two')
+  t.ok(network.moveOn(old))
+  await until(() => last === 'second')
+  t.same(seen, ['first one', 'first closed', 'second two'])
+  t.notOk(network.moveOn(old), 'only once')
+  client.pause()
+  client.write('much')
+  await until(() => (sent?.bufferedBytes() ?? 0) > 0)
+  t.notOk(network.moveOn(sent ?? old), 'not with something to be sent')
+  client.resume()
+  const expected = 'firstsecond'.length + block.length
+  await until(() => received === expected && sent?.bufferedBytes() === 0)
+  await second.close()
+  t.ok(network.moveOn(sent ?? old), 'and back')
+  client.end('three')
+  await until(() => seen.includes('first three'))
+  await until(() => client.readyState === 'closed')
+  await first.close()
+})
 
 void t.test(
   'L-7: late for two seconds sheds, for four refuses, and it comes back step by step',
