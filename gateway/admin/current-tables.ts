@@ -21,7 +21,7 @@ export class CurrentTables {
 
   /** Throws `not-found`, or `zookeeper-unavailable` when nothing is known of it. */
   async current(name: string): Promise<TableView> {
-    const view = await this.#find(checkedName(name))
+    const view = await this.find(name)
     if (view === undefined) throw new ApiError('not-found', `no mapping for table ${name}`)
     if (view.table.changedBy !== undefined) return view
     try {
@@ -35,8 +35,9 @@ export class CurrentTables {
     }
   }
 
-  async #find(name: string): Promise<TableView | undefined> {
-    const known = this.#mirror.get(name)
+  /** Without who changed it; undefined when there is none. */
+  async find(name: string): Promise<TableView | undefined> {
+    const known = this.#mirror.get(checkedName(name))
     if (known !== undefined && this.#mirror.freshness().state !== 'loading') return known
     try {
       return await this.#edits.read(name)

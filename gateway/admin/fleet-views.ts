@@ -135,18 +135,11 @@ function clientOf(
 
 export function tableRoutes(
   found: FleetAnswers,
-  { node, table }: TableView,
+  view: TableView | undefined,
   fleet: { readonly gateways: readonly Gateway[]; readonly fleetEpoch: number },
 ): TableRoutes {
   const { told, asked } = judge(found, ServedRoute)
-  const cluster = table.redirect?.to ?? table.cluster
-  const wanted = {
-    kind: table.valid ? 'route' : 'invalid',
-    ...(cluster === undefined ? {} : { cluster }),
-    ...(table.redirect !== undefined || table.metas === undefined ? {} : { metas: table.metas }),
-    zxid: `0x${node.stat.modifiedZxid.toString(16)}`,
-    version: node.stat.version,
-  }
+  const wanted = wantedOf(view)
   return {
     ...asked,
     wanted,
@@ -164,6 +157,20 @@ export function tableRoutes(
   }
 }
 
+function wantedOf(view: TableView | undefined): TableRoutes['wanted'] {
+  if (view === undefined) return { kind: 'missing' }
+  const { stat } = view.node
+  const { valid, redirect, metas } = view.table
+  const cluster = redirect?.to ?? view.table.cluster
+  return {
+    kind: valid ? 'route' : 'invalid',
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(redirect !== undefined || metas === undefined ? {} : { metas }),
+    zxid: `0x${stat.modifiedZxid.toString(16)}`,
+    version: stat.version,
+  }
+}
+
 /** A gateway that was never asked for the table will read what is wanted. */
 function agrees(
   { kind, cluster, metas, zxid, differing }: ServedRoute,
@@ -171,6 +178,7 @@ function agrees(
 ): boolean {
   if (kind === 'unread') return true
   if (differing.length > 0 || zxid !== wanted.zxid) return false
+  if (wanted.kind === 'missing') return kind === 'missing'
   // A node that holds no mapping leaves the last good route in force.
   if (wanted.kind !== 'route') return kind === 'route' || kind === 'invalid'
   if (kind !== 'route' || cluster !== wanted.cluster) return false

@@ -44,7 +44,11 @@ export class Fleet {
     })
     this.#drains = new WatchedFolder(parts.runtime, parts.coordinator, {
       path: parts.tree.path('drains'),
-      onChange,
+      // Another wish is a change of the gateway.
+      onChange: ({ name, isFirst }) => {
+        const node = this.#folder.get(name)
+        if (node !== undefined) onChange({ name, before: node, after: node, isFirst })
+      },
     })
   }
 

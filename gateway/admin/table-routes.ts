@@ -236,8 +236,9 @@ export function tableRoutes(api: Api, services: Services): void {
       },
     },
     async (request) => {
-      const view = await views.current(request.params.name)
-      const found = await services.asker.ask({ kind: 'route', table: view.name })
+      const table = checkedName(request.params.name)
+      const found = await services.asker.ask({ kind: 'route', table })
+      const view = await views.find(table)
       return routesOf(found, view, await services.fleet.list())
     },
   )

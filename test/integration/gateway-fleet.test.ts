@@ -85,7 +85,7 @@ async function startFleet(t: Test): Promise<Fleet> {
 }
 
 void t.test('every gateway tells who asked it, and who is slow to move', async (t) => {
-  const { ports, calls, ids, map, stand, run } = await startFleet(t)
+  const { ports, calls, ids, map, stand, commands, run } = await startFleet(t)
   await map('old')
   const one = await FrameClient.dial(ports[0], '127.0.0.1')
   const two = await FrameClient.dial(ports[1], '127.0.0.2')
@@ -152,6 +152,15 @@ void t.test('every gateway tells who asked it, and who is slow to move', async (
   const last = byAddress(await clients(calls[0]))[0]
   t.match(last, { queries: 4, gateways: ids, cluster: 'new' })
 
+  stand.configure({})
+  commands[0].child.kill('SIGHUP')
+  await until(() => commands[0].output().includes('clients of before the reload have gone'))
+  await until(async () => {
+    const { clients: all } = await clients(calls[0])
+    return all.find(({ address }) => address === '127.0.0.1')?.queries === 4
+  })
+  t.pass('what the workers of before a reload knew is not forgotten')
+
   const { editor } = stand
   const left = async (): Promise<number> => {
     const places = await editor.children(`${root}.gateway/questions`)
@@ -163,7 +172,7 @@ void t.test('every gateway tells who asked it, and who is slow to move', async (
 })
 
 void t.test('every gateway tells what it serves, and a silent one is named', async (t) => {
-  const { ports, calls, ids, map, meta, commands, run } = await startFleet(t)
+  const { stand, ports, calls, ids, map, meta, commands, run } = await startFleet(t)
   await map('c1')
   const client = await FrameClient.dial(ports[1])
   t.teardown(() => client.destroy())
@@ -201,6 +210,13 @@ void t.test('every gateway tells what it serves, and a silent one is named', asy
   t.equal(half.gateways[1]?.agrees, undefined)
   commands[1].child.kill('SIGCONT')
   await until(async () => (await routes()).silent.length === 0)
+
+  await stand.editor.remove(`${root}/temp`)
+  await until(async () => {
+    const { wanted, gateways } = await routes()
+    return wanted.kind === 'missing' && gateways.every(({ agrees }) => agrees === true)
+  })
+  t.equal((await routes()).gateways[1]?.serves?.kind, 'missing', 'nobody serves what was deleted')
 })
 
 void t.test('a gateway is looked at and drained from another one', async (t) => {

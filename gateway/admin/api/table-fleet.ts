@@ -46,13 +46,15 @@ export type ServedRoute = Static<typeof ServedRoute>
 export const TableRoutes = Type.Object(
   {
     ...askedOfFleet,
-    /** What they should serve: the mapping node, with the redirect in force. */
+    /** What they should serve: the mapping node, if there is one, with the redirect in force. */
     wanted: Type.Object({
-      kind: Type.String({ description: 'route, or invalid: then the last good route stays' }),
+      kind: Type.String({
+        description: 'route, missing, or invalid: then the last good route stays',
+      }),
       cluster: Type.Optional(Type.String()),
       metas: Type.Optional(Type.Array(Type.String())),
-      zxid: Type.String(),
-      version: Type.Integer(),
+      zxid: Type.Optional(Type.String()),
+      version: Type.Optional(Type.Integer()),
     }),
     fleetEpoch: Type.Integer(),
     gateways: Type.Array(
