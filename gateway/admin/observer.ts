@@ -48,6 +48,8 @@ export class Observer {
   readonly #tail: AuditTail
   readonly #external: ExternalChanges
   readonly #queue: Seen[] = []
+  /** Changes of each table that are queued or being explained: a sweep knows less of them. */
+  readonly #unsettled = new Map<string, number>()
   #isExplaining = false
   #isSwept = false
   #wasOverrun = false
@@ -94,6 +96,7 @@ export class Observer {
       return
     }
     this.#queue.push(change)
+    this.#unsettled.set(change.name, (this.#unsettled.get(change.name) ?? 0) + 1)
     void this.#explain()
   }
 
@@ -153,6 +156,9 @@ export class Observer {
 
   #settle(change: Seen, author: ChangeAuthor | undefined): void {
     const { name, after } = change
+    const others = (this.#unsettled.get(name) ?? 1) - 1
+    if (others === 0) this.#unsettled.delete(name)
+    else this.#unsettled.set(name, others)
     if (after !== undefined && author !== undefined)
       this.#parts.mirror.attribute(name, after.node.stat.modifiedZxid, author)
     this.#publish(change, author)
@@ -184,7 +190,8 @@ export class Observer {
       for (const [index, name] of [...mirror.names].entries()) {
         if (index % SWEEP_SLICE === SWEEP_SLICE - 1) await this.#pause()
         const view = mirror.get(name)
-        if (view !== undefined && view.node.stat.modifiedZxid > observed)
+        const isNew = view !== undefined && view.node.stat.modifiedZxid > observed
+        if (isNew && !this.#unsettled.has(name))
           this.#record({ name, before: undefined, after: view })
       }
       await this.#sweepDeleted()
@@ -201,7 +208,8 @@ export class Observer {
     for (const name of await coordinator.children(tree.path('history'))) {
       if (mirror.get(name) !== undefined) continue
       const latest = await histories.latest(name)
-      if (latest !== undefined && latest.after !== null && mirror.get(name) === undefined)
+      const isUntold = latest !== undefined && latest.after !== null
+      if (isUntold && mirror.get(name) === undefined && !this.#unsettled.has(name))
         this.#record({ name, before: undefined, after: undefined })
     }
   }

@@ -86,9 +86,9 @@ export class TableMirror {
   attribute(name: string, modifiedZxid: bigint, changedBy: ChangeAuthor): void {
     const view = this.#views.get(name)
     if (view?.node.stat.modifiedZxid !== modifiedZxid) return
-    const { json: _json, ...facts } = view
-    this.#put({ ...facts, table: { ...view.table, changedBy } })
-    this.#revision++
+    // The same view: lists that hold it stay as they are.
+    view.table = { ...view.table, changedBy }
+    view.json = undefined
   }
 
   setContext(context: TableContext): void {

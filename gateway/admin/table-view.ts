@@ -44,12 +44,13 @@ export interface TableView {
   readonly mapping: Mapping | undefined
   /** Of its metas; '' when it holds no mapping. */
   readonly canonical: string
-  readonly table: Table
+  /** Replaced when it is found out who made this version; no filter or order looks at that. */
+  table: Table
   /** Lower case, what `q` looks at beside `shared`. */
   readonly search: string
   readonly shared: SharedText
   /** The table as JSON, made when it is first listed. */
-  json?: string
+  json: string | undefined
 }
 
 /**
@@ -122,6 +123,7 @@ export function viewOf(
     table,
     search: search.toLowerCase(),
     shared,
+    json: undefined,
   }
 }
 

@@ -1,22 +1,34 @@
 /**
- * The measured side of `bench:admin`: the admin port on memory coordination with many tables, in a
- * process of its own. Says its address, and ends with its parent; for every line that it is told it
- * says how long its event loop stood still at most since the last one, in milliseconds.
+ * The measured side of `bench:admin`: the admin port in a process of its own, on memory coordination with
+ * many tables, or on a ZooKeeper. Says its address, and ends with its parent. It is told, in lines:
  *
- *   node admin-target.js TABLES
+ *   stall                  it says how many milliseconds of CPU its longest turn since then took
+ *   waiting                it says how many changes are not in the history yet
+ *   change PER_SECOND MS   mappings change behind its back, by another session
+ *
+ *   node admin-target.js TABLES [SERVERS]
  */
 import { readFileSync } from 'node:fs'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { createInterface } from 'node:readline'
+import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import { MemoryCoordination } from '../../cluster/coordinator/memory.ts'
+import { connectZooKeeper } from '../../cluster/coordinator/zookeeper.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
-import { startAdmin } from '../../gateway/admin/server.ts'
-import { tableView } from '../../gateway/table-view.ts'
-import { root, testConfig } from '../support/gateway-world.ts'
+import { openAdmin } from '../support/admin-world.ts'
+import { until } from '../support/gateway-world.ts'
+import { PENDING_MAX, changeTables, createTables } from './admin-tables.ts'
 
-/** CPU time of this thread so far: a busy machine makes no stall longer. */
-const cpuMs = (): number =>
-  Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+const [, , tablesText = '10000', servers] = process.argv
+const tables = Number(tablesText)
+const runtime = nodeRuntime({ log: silentLog })
+
+/** CPU time of this thread so far: a busy machine makes no turn longer. */
+function cpuMs(): number {
+  const text = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8')
+  return Number(text.split(' ')[0]) / 1e6
+}
+
 let lastMs = cpuMs()
 let longestMs = 0
 setInterval(() => {
@@ -24,56 +36,37 @@ setInterval(() => {
   longestMs = Math.max(longestMs, nowMs - lastMs)
   lastMs = nowMs
 }, 1)
-const delays = monitorEventLoopDelay({ resolution: 1 })
-delays.enable()
-// Keeps the process alive too: timers of the runtime do not.
-process.stdin
-  .on('end', () => process.exit(0))
-  .on('data', () => {
-    process.stdout.write(`${longestMs} ${delays.max / 1e6}\n`)
-    longestMs = 0
-    delays.reset()
-  })
 
-const tables = Number(process.argv[2] ?? '10000')
-const runtime = nodeRuntime({ log: silentLog })
-const memory = new MemoryCoordination(runtime, { latencyMs: { min: 0, max: 0.01 } })
-const coordinator = memory.connect(runtime, { sessionTimeoutMs: 60_000, onExpiry: 'renew' })
-await coordinator.create('/metaproxy', Buffer.alloc(0))
-await coordinator.create(root, Buffer.alloc(0))
-
-/** As a fleet of forty clusters might have them. */
-async function fill(): Promise<void> {
-  for (let at = 0; at < tables; at += 200)
-    await Promise.all(
-      Array.from({ length: Math.min(200, tables - at) }, (_, offset) => {
-        const index = at + offset
-        const cluster = `cluster-${index % 40}`
-        const metas = [1, 2, 3].map((host) => `meta-${index % 40}-${host}.example:34601`)
-        const value = {
-          cluster,
-          'meta-addrs': metas,
-          cluster_name: cluster,
-          meta_addrs: metas.join(','),
-          ...(index % 3 === 0 ? { group: `group-${index % 25}` } : {}),
-        }
-        const name = `app${index % 7}_table_${String(index).padStart(5, '0')}`
-        return coordinator.create(`${root}/${name}`, Buffer.from(JSON.stringify(value)))
-      }),
-    )
+/** The gateway's session, and one behind its back. */
+async function connect(): Promise<readonly [Coordinator, Coordinator]> {
+  const options = { sessionTimeoutMs: 60_000, onExpiry: 'renew', maxPending: PENDING_MAX } as const
+  if (servers !== undefined) {
+    const open = (): Coordinator => connectZooKeeper(runtime, { ...options, servers })
+    return [open(), open()]
+  }
+  const memory = new MemoryCoordination(runtime, { latencyMs: { min: 0, max: 0.01 } })
+  const [own, other] = [memory.connect(runtime, options), memory.connect(runtime, options)]
+  await createTables(own, tables)
+  return [own, other]
 }
 
-await fill()
-const admin = await startAdmin({
-  config: testConfig(),
-  runtime,
-  coordinator,
-  pages: {},
-  effective: () => [],
-  tableView: async (table) => tableView(table, undefined, []),
-  answer: async () => undefined,
-  probed: () => undefined,
-  redirects: { redirects: new Map(), onRedirects: () => () => undefined },
+const [own, other] = await connect()
+const { address, services } = await openAdmin(runtime, own)
+await services.mirror.loaded()
+await until(() => services.observer.isHolder)
+process.stdout.write(`${address}\n`)
+
+// Keeps the process alive too: timers of the runtime do not.
+const lines = createInterface({ input: process.stdin })
+lines.on('close', () => process.exit(0))
+lines.on('line', (line) => {
+  const [word, ...numbers] = line.split(' ')
+  if (word === 'stall') {
+    process.stdout.write(`${longestMs}\n`)
+    longestMs = 0
+  } else if (word === 'waiting') process.stdout.write(`${services.observer.waiting}\n`)
+  else {
+    const [perSecond = 0, ms = 0] = numbers.map(Number)
+    void changeTables(other, { tables, perSecond, ms })
+  }
 })
-await admin.services.mirror.loaded()
-process.stdout.write(`${admin.address}\n`)
