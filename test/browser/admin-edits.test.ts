@@ -7,7 +7,7 @@ import t from 'tap'
 import type { Table } from '../../gateway/admin/api/tables.ts'
 import { logIn, password, startAccountsWorld } from '../support/admin-accounts.ts'
 import { button } from '../support/admin-screens.ts'
-import { launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
+import { launchBrowser, openPage, pageTimeoutMs, whyNoBrowser } from '../support/browser.ts'
 import { until } from '../support/gateway-world.ts'
 import { type PageWorld, root, startPageWorld } from '../support/page-world.ts'
 
@@ -18,14 +18,15 @@ async function tableOf(world: PageWorld, name: string): Promise<Table> {
   return (await world.call('GET', `/tables/${name}`)) as Table
 }
 
-/** Presses Tab until what has the focus is called so; from the top of the page or dialog. */
+/** Presses Tab until what has the focus is called so, round and round while the page still loads. */
 async function tabTo(page: Page, name: RegExp): Promise<void> {
   const focused = `(() => {
     const element = document.activeElement
     const label = element.labels?.[0]?.textContent ?? ''
     return element.getAttribute('aria-label') ?? (label === '' ? element.textContent : label)
   })()`
-  for (let press = 0; press < 60; press++) {
+  const giveUpAt = performance.now() + pageTimeoutMs
+  while (performance.now() < giveUpAt) {
     await page.keyboard.press('Tab')
     if (name.test(String(await page.evaluate(focused)))) return
   }

@@ -155,3 +155,28 @@ export async function mainThreadWhile(
     tasks: times.length,
   }
 }
+
+/** What the loop below takes on a processor of a desk, ms. */
+const WORK_MS = 4
+const work = `Array.from({ length: 30 }, () => {
+  const begin = performance.now()
+  const words = new Map()
+  for (let word = 0; word < 20000; word++) words.set('key ' + ((word * 7919) % 20011), word)
+  Array.from(words.keys()).sort()
+  return performance.now() - begin
+})`
+
+export const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Infinity
+
+/**
+ * How many times longer than at a desk known work takes in the page: `cpu` when nobody interrupts it,
+ * `wall` as it mostly is; 1 at least. For limits of times on a machine that others use too.
+ */
+export async function slowness(
+  page: Page,
+): Promise<{ readonly cpu: number; readonly wall: number }> {
+  const times = await page.evaluate<readonly number[]>(work)
+  const factor = (timeMs: number): number => Math.max(1, timeMs / WORK_MS)
+  return { cpu: factor(Math.min(...times)), wall: factor(median(times)) }
+}

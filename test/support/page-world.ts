@@ -15,6 +15,7 @@ import { freePort } from './ports.ts'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 export const root = '/metaproxy/tables'
+export const controlRoot = `${root}.gateway`
 
 export interface PageWorld {
   /** Where the page is, without a slash at the end. */
@@ -69,6 +70,7 @@ export async function startPageWorld(t: Test, options: PageWorldOptions = {}): P
   const startGateway = async (): Promise<void> => {
     gateway = startGatewayCommand(words, options.environment)
     await gateway.told('http')
+    await gateway.told('rpc')
   }
   for (const path of ['/metaproxy', root]) await other.create(path, Buffer.alloc(0))
   await startGateway()
