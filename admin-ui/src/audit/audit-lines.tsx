@@ -59,6 +59,7 @@ function columnsOf(
         <span className={styles.change}>
           <strong>{actionWord(text, entry.action)}</strong> {kindWord(text, entry.kind)}{' '}
           <ObjectLink entry={entry} />
+          {entry.versions !== undefined && ` · ${t('history.versions', { count: entry.versions })}`}
         </span>
       ),
     },

@@ -3,16 +3,22 @@ import { useSyncExternalStore } from 'react'
 
 const PREFIX = 'metaproxy.'
 
+/** Undefined: nothing was chosen. */
+export function readText(name: string): string | undefined {
+  try {
+    return localStorage.getItem(`${PREFIX}${name}`) ?? undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The same of some values; what is none of them was not chosen. */
 export function readStored<Value extends string>(
   name: string,
   values: readonly Value[],
 ): Value | undefined {
-  try {
-    const stored = localStorage.getItem(`${PREFIX}${name}`)
-    return values.find((value) => value === stored)
-  } catch {
-    return undefined
-  }
+  const stored = readText(name)
+  return values.find((value) => value === stored)
 }
 
 /** Undefined: nothing was chosen. */

@@ -69,6 +69,12 @@ export function HistoryTab(props: {
                         {entry.source === 'external' && (
                           <Status tone="warn">{t('history.external')}</Status>
                         )}
+                        {entry.versions !== undefined && (
+                          <span className={styles.muted}>
+                            {' '}
+                            · {t('history.versions', { count: entry.versions })}
+                          </span>
+                        )}
                         {entry.reason !== undefined && (
                           <span className={styles.muted}> · {entry.reason}</span>
                         )}

@@ -10,6 +10,7 @@ import { Card } from '../design/card.tsx'
 import { Menu, MenuItem } from '../design/menu.tsx'
 import { Page } from '../design/page.tsx'
 import { Empty, Loaded } from '../design/state.tsx'
+import { readText, store } from '../design/stored.ts'
 import { useText } from '../text/text.tsx'
 import { BulkBar } from './bulk-bar.tsx'
 import { EditDialog } from './edit-dialog.tsx'
@@ -30,7 +31,7 @@ import { useTableList } from './use-table-list.ts'
 
 const filterNames = [...tokenNames, 'q'] as const
 
-/** The list's state is its address, so that it can be shared. */
+/** The list's state is its address, so that it can be shared; the reader's columns are kept besides. */
 function useAddress() {
   const [params, setParams] = useSearchParams()
   const text = params.toString()
@@ -57,7 +58,7 @@ function useAddress() {
       ),
     [setParams],
   )
-  const shown = params.get('columns')?.split(',')
+  const shown = (params.get('columns') ?? readText('columns'))?.split(',')
   return {
     filters,
     sort: params.get('sort') ?? 'name',
@@ -164,7 +165,11 @@ export function Tables() {
             <MenuItem
               key={key}
               checked={shown.includes(key)}
-              onSelect={() => set({ columns: withToggled(shown, key).join(',') })}
+              onSelect={() => {
+                const next = withToggled(shown, key).join(',')
+                store('columns', next)
+                set({ columns: next })
+              }}
             >
               {t(columns[key].label)}
             </MenuItem>

@@ -385,6 +385,7 @@ export const en = {
   'history.revertButton': 'Restore this version',
   'history.revertTitle': 'Restore an earlier version of {name}',
   'history.reverted': '{name} is as it was in that version',
+  'history.versions': { one: '{count} version', other: '{count} versions in one' },
   'import.empty': 'Choose a file or paste its text first.',
   'import.file': 'Choose a file',
   'import.hint':

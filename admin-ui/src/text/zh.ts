@@ -359,6 +359,7 @@ export const zh: Texts = {
   'history.revertButton': '恢复此版本',
   'history.revertTitle': '恢复 {name} 的早期版本',
   'history.reverted': '{name} 已恢复到该版本',
+  'history.versions': { one: '{count} 个版本', other: '合并了 {count} 个版本' },
   'import.empty': '请先选择文件或粘贴内容。',
   'import.file': '选择文件',
   'import.hint':
