@@ -52,8 +52,13 @@ export interface ConnectionEvents {
   readonly onClosed: (connection: ClientConnection) => void
 }
 
-/** Hands a socket on to others who serve its client from then on; false when it has to end here. */
-export type MoveOn = (socket: Socket) => boolean
+/** Hands sockets on to others who serve their clients from then on. */
+export interface MoveOn {
+  /** False while earlier ones are still on their way: who asks meanwhile would wait behind them. */
+  readonly mayMove: () => boolean
+  /** False when it has to end here. */
+  readonly move: (socket: Socket) => boolean
+}
 
 const SPARE_ANSWERS_MAX = 256
 
@@ -191,7 +196,9 @@ export class ClientConnection implements Asker, Flushable {
    * would not learn whose the connection is, because a balancer says that only once.
    */
   moveOn(moveOn: MoveOn): boolean {
-    return this.isIdle && this.client.peer === this.#socket.remoteAddress && moveOn(this.#socket)
+    return (
+      this.isIdle && this.client.peer === this.#socket.remoteAddress && moveOn.move(this.#socket)
+    )
   }
 
   /** No more requests are read; what is being worked on is answered, then the connection ends. */

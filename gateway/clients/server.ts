@@ -40,6 +40,7 @@ const CHECK_MS = 1000
 const DRAIN_STEP_MS = 5
 /** Behind the time, after a pause of this process: so many times as fast. */
 const CATCH_UP = 4
+const LATE_SHARE = 1.25
 const BUSY_SPREAD_MS = 500
 const BUSY_ROUNDS = 4
 const IDLE_GROUP_MS = 600_000
@@ -171,15 +172,22 @@ export class GatewayServer {
     const leaveIfIdle = (connection: ClientConnection): void => {
       if (connection.isIdle) leave(connection)
     }
-    await this.#spread(spreadMs, leaveIfIdle)
+    await this.#spread(spreadMs, leaveIfIdle, () => moveOn.mayMove())
     // Those that were just being answered are few, and mostly idle the next time.
     for (let again = 0; again < BUSY_ROUNDS && this.#connections.size > 0; again++)
-      await this.#spread(Math.min(spreadMs, BUSY_SPREAD_MS), leaveIfIdle)
+      await this.#spread(Math.min(spreadMs, BUSY_SPREAD_MS), leaveIfIdle, () => moveOn.mayMove())
     for (const connection of this.#connections) leave(connection)
   }
 
-  /** Visits the connections that there are, at an even pace; a few need not take that long. */
-  async #spread(spreadMs: number, visit: (connection: ClientConnection) => void): Promise<void> {
+  /**
+   * Visits the connections that there are, at an even pace; a few need not take that long. Where it
+   * may not go on it waits, though not much longer than the time.
+   */
+  async #spread(
+    spreadMs: number,
+    visit: (connection: ClientConnection) => void,
+    mayGoOn = (): boolean => true,
+  ): Promise<void> {
     const connections = [...this.#connections]
     const { clock } = this.#runtime
     const startedAtMs = clock.monotonicMs()
@@ -188,8 +196,11 @@ export class GatewayServer {
       const share = (clock.monotonicMs() - startedAtMs) / Math.max(1, spreadMs)
       const due = spreadMs === 0 ? Infinity : perStep + Math.floor(connections.length * share)
       const upTo = spreadMs === 0 ? Infinity : Math.min(due, done + CATCH_UP * perStep)
-      for (const connection of connections.slice(done, upTo)) visit(connection)
-      done = upTo
+      for (const connection of connections.slice(done, upTo)) {
+        if (share < LATE_SHARE && !mayGoOn()) break
+        visit(connection)
+        done++
+      }
       if (done >= connections.length) return
       await this.#wait(DRAIN_STEP_MS)
     }

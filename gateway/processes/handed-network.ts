@@ -12,29 +12,31 @@ import {
   type SocketHandlers,
   type Timers,
 } from '../../cluster/runtime/runtime.ts'
+import type { MoveOn } from '../clients/client-connection.ts'
 import type { FromWorker, ToWorker } from './messages.ts'
 
+/** `sent` is called once, when the channel has taken it or never will. */
+type Send = (message: FromWorker, connection?: BareConnection, sent?: () => void) => void
 type Answer = Extract<ToWorker, { readonly type: 'listening' | 'not-listening' }>
 
-export class HandedNetwork implements Network {
+const LEAVING_MAX = 2
+
+export class HandedNetwork implements Network, MoveOn {
   readonly connect: Network['connect']
   readonly resolve: Network['resolve']
   readonly #timers: Timers
-  readonly #send: (message: FromWorker, connection?: BareConnection) => void
+  readonly #send: Send
   readonly #asked = new Map<number, (answer: Answer) => void>()
   readonly #listeners = new Map<number, Entrance>()
   /** Which listener a connection came through. */
   readonly #origins = new WeakMap<Socket, number>()
   #question = 0
+  /** Given back, and not taken by the channel yet. */
+  #leaving = 0
   #taken = 0
   #accepted: number[] = []
 
-  /** `send` closes the connection here once it is sent. */
-  constructor(
-    own: Network,
-    timers: Timers,
-    send: (message: FromWorker, connection?: BareConnection) => void,
-  ) {
+  constructor(own: Network, timers: Timers, send: Send) {
     this.connect = own.connect
     this.resolve = own.resolve
     this.#timers = timers
@@ -67,12 +69,21 @@ export class HandedNetwork implements Network {
     }
   }
 
+  /** One is on its way and one behind it: the channel takes the next when the primary has the last. */
+  mayMove(): boolean {
+    return this.#leaving < LEAVING_MAX
+  }
+
   /** Gives a connection back to the primary, for another worker; false when it has to end here. */
-  moveOn(socket: Socket): boolean {
+  move(socket: Socket): boolean {
     const listener = this.#origins.get(socket)
     const connection = listener === undefined ? undefined : socket.detach?.()
     if (listener === undefined || connection === undefined) return false
-    this.#send({ type: 'returned', listener }, connection)
+    this.#leaving++
+    this.#send({ type: 'returned', listener }, connection, () => {
+      this.#leaving--
+      connection.close()
+    })
     return true
   }
 

@@ -5,6 +5,7 @@
  */
 import { type Entrance, entrance, listenBare } from '../../cluster/runtime/node-network.ts'
 import type { Listener, Network, Socket, SocketHandlers } from '../../cluster/runtime/runtime.ts'
+import type { MoveOn } from '../clients/client-connection.ts'
 
 interface Port {
   readonly listener: Promise<Listener>
@@ -12,7 +13,7 @@ interface Port {
   readonly holders: Entrance[]
 }
 
-export class KeptNetwork implements Network {
+export class KeptNetwork implements Network, MoveOn {
   readonly connect: Network['connect']
   readonly resolve: Network['resolve']
   /** By the address that was asked for; with port 0 all who ask get the same one. */
@@ -50,8 +51,12 @@ export class KeptNetwork implements Network {
     }
   }
 
+  mayMove(): boolean {
+    return true
+  }
+
   /** Hands a connection to whoever holds its port now; false when nobody does, or it cannot move. */
-  moveOn(socket: Socket): boolean {
+  move(socket: Socket): boolean {
     const holder = this.#origins.get(socket)?.holders.at(-1)
     const connection = holder === undefined ? undefined : socket.detach?.()
     if (holder === undefined || connection === undefined) return false

@@ -4,7 +4,7 @@
  * and summed, as those of workers are.
  */
 import { Metrics } from '../../cluster/runtime/metrics.ts'
-import type { Runtime, Socket } from '../../cluster/runtime/runtime.ts'
+import type { Runtime } from '../../cluster/runtime/runtime.ts'
 import { ClientBook } from '../clients/client-book.ts'
 import type { MoveOn } from '../clients/client-connection.ts'
 import type { GatewayConfig } from '../config.ts'
@@ -87,8 +87,7 @@ export class SingleProcess implements ServingSide {
       throw new Error('the process ends')
     }
     this.#current = next
-    const moveOn = (socket: Socket): boolean => this.#network.moveOn(socket)
-    return { drained: this.#end(old, config.drainMs, moveOn) }
+    return { drained: this.#end(old, config.drainMs, this.#network) }
   }
 
   async #end(generation: Generation, spreadMs: number, moveOn?: MoveOn): Promise<void> {

@@ -19,7 +19,7 @@ import { createLog } from '../../cluster/runtime/log.ts'
 import { RecentLines } from '../../cluster/runtime/log-recent.ts'
 import { Metrics } from '../../cluster/runtime/metrics.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
-import type { BareConnection, Log, Runtime, Socket } from '../../cluster/runtime/runtime.ts'
+import type { BareConnection, Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import { gatewayLogFields } from '../log-fields.ts'
@@ -33,12 +33,12 @@ const REPORT_MS = 500
 /** Reports between two lists of the tables in use. */
 const USE_REPORTS = 20
 
-/**
- * Until the channel has taken it; a primary that is gone takes nothing, and nobody misses it. A
- * connection is closed here then: its client is with the primary, or finds it closed.
- */
-function send(message: FromWorker, connection?: BareConnection): void {
-  const sent = (): void => connection?.close()
+/** A primary that is gone takes nothing, and nobody misses it. `sent`: it is taken, or never will be. */
+function send(
+  message: FromWorker,
+  connection?: BareConnection,
+  sent: () => void = () => undefined,
+): void {
   // A bare handle is sent as it is, which the types do not say.
   if (process.connected)
     process.send?.(message, connection as unknown as SendHandle, undefined, sent)
@@ -239,8 +239,7 @@ class WorkerLife {
       this.#runtime.timers.after(REPORT_MS, routesAge)
     }
     routesAge()
-    const moveOn = (socket: Socket): boolean => this.#network.moveOn(socket)
-    await this.#serving?.close(spreadMs, movesOn ? moveOn : undefined)
+    await this.#serving?.close(spreadMs, movesOn ? this.#network : undefined)
     this.#routes.close()
     const text = await this.#metrics.text()
     const clients = this.#serving?.clients.all() ?? []
