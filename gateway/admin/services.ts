@@ -179,6 +179,15 @@ export class Services {
       this.contexts.sawTable()
       this.observer.saw(change)
     }
+    mirror.onRestated = ({ name, table: { etag, state, cluster } }) =>
+      this.events.publish({
+        topic: 'tables',
+        type: 'changed',
+        name,
+        etag,
+        state,
+        ...(cluster === undefined ? {} : { cluster }),
+      })
     journal.onCommitted = (entries) => {
       for (const { entry } of entries)
         this.events.publish({

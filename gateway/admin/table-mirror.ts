@@ -29,9 +29,12 @@ export class TableMirror {
   #context: TableContext = emptyContext
   #revision = 0
   #slice: number | undefined
+  #isFirstContext = true
   #closed = false
   /** Called after each change of a node; not when only the context changed. */
   onChange: ((change: TableChange) => void) | undefined
+  /** Called when another context, but the first one, gave a table another state. */
+  onRestated: ((view: TableView) => void) | undefined
 
   constructor(runtime: Runtime, coordinator: Coordinator, root: string) {
     this.#runtime = runtime
@@ -92,6 +95,7 @@ export class TableMirror {
   }
 
   setContext(context: TableContext): void {
+    this.#isFirstContext = this.#context === emptyContext
     this.#context = context
     const isRunning = this.#slice !== undefined
     this.#slice = 0
@@ -106,12 +110,16 @@ export class TableMirror {
   #renewSlice(): void {
     const from = this.#slice
     if (from === undefined || this.#closed) return
+    const restated: TableView[] = []
     for (const name of this.#names.slice(from, from + SLICE)) {
       const view = this.#views.get(name)
       if (view === undefined) continue
-      this.#put(viewOf(view.node, this.#context, view.table.changedBy))
+      const renewed = viewOf(view.node, this.#context, view.table.changedBy)
+      this.#put(renewed)
+      if (!this.#isFirstContext && renewed.table.state !== view.table.state) restated.push(renewed)
     }
     this.#revision++
+    for (const view of restated) this.onRestated?.(view)
     this.#slice = from + SLICE < this.#names.length ? from + SLICE : undefined
     if (this.#slice !== undefined) this.#runtime.timers.soon(() => this.#renewSlice())
   }

@@ -163,17 +163,19 @@ void t.test('X-5: roles and scopes, call by call', async (t) => {
         })
       ).code,
     users: async (call) => (await call('GET', '/users')).code,
+    drain: async (call) => (await call('POST', '/gateways/nobody:drain')).code,
   }
+  const none = '404 not-found'
   const no = '403 forbidden'
   const expected: Readonly<Record<string, readonly string[]>> = {
-    //                    read   pay-1  other  in g   cluster users
-    nothing: [no, no, no, no, no, no],
-    viewer: ['200', no, no, no, no, no],
-    editor: ['200', '201', '201', '201', no, no],
-    'editor of pay*': ['200', '201', no, no, no, no],
-    'editor of group g': ['200', no, no, '201', no, no],
-    operator: ['200', '201', '201', '201', '200', no],
-    admin: ['200', no, no, no, '200', '200'],
+    //                    read   pay-1  other  in g   cluster users  drain
+    nothing: [no, no, no, no, no, no, no],
+    viewer: ['200', no, no, no, no, no, no],
+    editor: ['200', '201', '201', '201', no, no, no],
+    'editor of pay*': ['200', '201', no, no, no, no, no],
+    'editor of group g': ['200', no, no, '201', no, no, no],
+    operator: ['200', '201', '201', '201', '200', no, none],
+    admin: ['200', no, no, no, '200', '200', none],
   }
   for (const [caller, call] of Object.entries(callers)) {
     const found: string[] = []

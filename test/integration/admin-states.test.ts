@@ -25,7 +25,7 @@ async function inState(call: Call, state: string): Promise<readonly string[]> {
 }
 
 void t.test('a table is redirected while a redirect in force has it', async (t) => {
-  const { call, world } = await startAdminWorld(t)
+  const { call, world, admin } = await startAdminWorld(t)
   for (const name of ['moved', 'stays'])
     await call('PUT', `/tables/${name}`, {
       body: { cluster: 'one', metas: ['127.0.0.1:1'] },
@@ -40,10 +40,18 @@ void t.test('a table is redirected while a redirect in force has it', async (t) 
   await prepareRedirects(editor, controlRoot)
   const digest = await writePlan(editor, controlRoot, 'plan-1', ['moved', 'not-mapped'])
   const redirect = { to: 'two', plan: 'plan-1', epoch: 1, digest }
+  const { events } = admin.services
+  const { number } = events
   await editor.multi(redirectOperations(controlRoot, 'one', redirect))
   await until(async () => (await stateOf(call, 'moved')) === 'redirected')
   const moved = (await call('GET', '/tables/moved')).as(Table)
   t.match(moved, { cluster: 'one', redirect: { to: 'two', plan: 'plan-1' } })
+  const told = events
+    .after(number, 100)
+    ?.map(({ json }) => JSON.parse(json) as { topic: string; name: string; state?: string })
+    .filter(({ topic }) => topic === 'tables')
+  t.match(told, [{ name: 'moved', state: 'redirected' }], 'those who listen are told')
+  t.equal(told?.length, 1)
   t.equal(await stateOf(call, 'stays'), 'ok')
   t.same(await inState(call, 'redirected'), ['moved'])
 
