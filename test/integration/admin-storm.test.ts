@@ -6,7 +6,10 @@ import t from 'tap'
 import { AuditList, AuditVerification } from '../../gateway/admin/api/audit.ts'
 import { TableHistory } from '../../gateway/admin/api/tables.ts'
 import type { ServerEvent } from '../../gateway/admin/api/events.ts'
-import { type AdminWorld, create, startAdminWorld } from '../support/admin-world.ts'
+import { MemoryCoordination } from '../../cluster/coordinator/memory.ts'
+import { silentLog } from '../../cluster/runtime/log.ts'
+import { nodeRuntime } from '../../cluster/runtime/node.ts'
+import { type AdminWorld, create, openAdmin, startAdminWorld } from '../support/admin-world.ts'
 import { root, until } from '../support/gateway-world.ts'
 
 t.setTimeout(180_000)
@@ -173,3 +176,33 @@ void t.test(
     })
   },
 )
+
+void t.test('changes while the first gateway begins are told with what was before', async (t) => {
+  const alive = setInterval(() => undefined, 1000)
+  const runtime = nodeRuntime({ log: silentLog })
+  const memory = new MemoryCoordination(runtime)
+  const options = { sessionTimeoutMs: 60_000, onExpiry: 'renew' } as const
+  const [own, editor] = [memory.connect(runtime, options), memory.connect(runtime, options)]
+  await editor.create('/metaproxy', Buffer.alloc(0))
+  await editor.create(root, Buffer.alloc(0))
+  await Promise.all(names.map((name) => editor.create(`${root}/${name}`, mapping('0'))))
+  const admin = await openAdmin(runtime, own)
+  t.teardown(async () => {
+    await admin.close()
+    await Promise.all([own.close(), editor.close()])
+    clearInterval(alive)
+  })
+  const { observer, mirror, histories } = admin.services
+  await mirror.loaded()
+  let round = 0
+  for (let left = 5; left > 0; left -= observer.isHolder ? 1 : 0) {
+    round++
+    await Promise.all(names.map((name) => editor.set(`${root}/${name}`, mapping(String(round)))))
+  }
+  const isSeen = (name: string): boolean => mirror.get(name)?.table.note === String(round)
+  await until(() => names.every(isSeen) && observer.waiting === 0)
+  for (const name of names) {
+    const entries = await histories.entries(name)
+    t.ok(entries.length > 0 && entries.every(({ action }) => action === 'change'), name)
+  }
+})
