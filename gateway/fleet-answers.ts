@@ -7,7 +7,7 @@ import type { RecentLine } from '../cluster/runtime/log-recent.ts'
 import { type ClientFacts, mergeClients } from './client-facts.ts'
 import type { ClientsOfTable } from './processes/messages.ts'
 import type { FleetQuestion } from './routing/fleet-questions.ts'
-import { ANSWER_BYTES_MAX } from './routing/fleet-questions.ts'
+import { ANSWER_TEXT_MAX } from './routing/fleet-questions.ts'
 import type { RouteFacts } from './routing/route-facts.ts'
 import type { ServedTable } from './table-view.ts'
 
@@ -69,7 +69,7 @@ export interface AnswerParts {
 const RECENT_MAX = 50
 const VALUE_CHARS_MAX = 500
 /** What else is in an answer takes less than the rest. */
-const LIST_BYTES_MAX = ANSWER_BYTES_MAX - 4096
+const LIST_BYTES_MAX = ANSWER_TEXT_MAX - 4096
 
 export async function answerQuestion(
   parts: AnswerParts,

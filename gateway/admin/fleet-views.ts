@@ -101,13 +101,15 @@ export function tableClients(found: FleetAnswers, selfId: string): TableClients 
   const cluster =
     told.get(selfId)?.cluster ??
     [...told.values()].map((answer) => answer.cluster).find((name) => name !== undefined)
+  const slow = merged.filter((client) => client.slow).length
   const isShort = [...told.values()].some((answer) => answer.isShort)
-  const most = Math.max(0, ...[...told.values()].map(({ total }) => total))
+  const most = (key: 'total' | 'slow'): number =>
+    Math.max(0, ...[...told.values()].map((answer) => answer[key]))
   return {
     ...asked,
     ...(cluster === undefined ? {} : { cluster }),
-    total: Math.max(merged.length, most),
-    slow: merged.filter(({ slow }) => slow).length,
+    total: Math.max(merged.length, most('total')),
+    slow: isShort ? Math.max(slow, most('slow')) : slow,
     truncated: isShort || merged.length > CLIENTS_MAX,
     clients: sorted.slice(0, CLIENTS_MAX),
   }

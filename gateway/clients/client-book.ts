@@ -169,7 +169,7 @@ export class ClientBook {
     readonly clients: readonly ClientFacts[]
     readonly isShort: boolean
   } {
-    this.expire(true)
+    this.#expireTable(table, this.#clock.monotonicMs())
     const uses = this.#tables.get(table)
     return {
       clients: uses === undefined ? [] : this.#facts(uses),
@@ -228,17 +228,21 @@ export class ClientBook {
       }
   }
 
-  /** Forgets who has not asked for a day; looks every ten minutes, unless it is to look now. */
-  expire(isNow = false): void {
+  /** Forgets who has not asked for a day; called about once a second, looks every ten minutes. */
+  expire(): void {
     const nowMs = this.#clock.monotonicMs()
-    if (!isNow && nowMs - this.#expiredAtMs < EXPIRE_EVERY_MS) return
+    if (nowMs - this.#expiredAtMs < EXPIRE_EVERY_MS) return
     this.#expiredAtMs = nowMs
-    for (const [table, uses] of this.#tables) {
-      for (const [source, use] of uses)
-        if (nowMs - use.lastAtMs > KEPT_MS) this.#forget(uses, source, use)
-      if (uses.size > 0) continue
-      this.#tables.delete(table)
-      this.#short.delete(table)
-    }
+    for (const table of this.#tables.keys()) this.#expireTable(table, nowMs)
+  }
+
+  #expireTable(table: string, nowMs: number): void {
+    const uses = this.#tables.get(table)
+    if (uses === undefined) return
+    for (const [source, use] of uses)
+      if (nowMs - use.lastAtMs > KEPT_MS) this.#forget(uses, source, use)
+    if (uses.size > 0) return
+    this.#tables.delete(table)
+    this.#short.delete(table)
   }
 }
