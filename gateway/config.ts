@@ -63,6 +63,12 @@ const options = defineConfig('One gateway: the address of many clusters', {
     clientCaFile: optional(
       text({ about: 'PEM file of authorities; clients must show a certificate of one of them' }),
     ),
+    proxyFrom: list({
+      about: 'Like rpc.proxyFrom, for this port: the header stands in front of the handshake',
+      default: [],
+      of: text({ about: 'A range', ...rangeForm }),
+      maxItems: RANGES_MAX,
+    }),
     reloadMs: duration({
       about: 'The files are read again every, and what is new in them is used',
       default: 60_000,

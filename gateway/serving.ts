@@ -89,6 +89,7 @@ export async function startServing(parts: {
         maxConnectionsPerSource: limits.connectionsPerSource,
         allowFrom: config.rpc.allowFrom,
         proxyFrom: config.rpc.proxyFrom,
+        secureProxyFrom: config.tls.proxyFrom,
         proxyHeaderMs: limits.proxyHeaderMs,
         isOverloaded: () => overload.level === 'refusing',
       },

@@ -5,7 +5,7 @@
  */
 import type { Socket as NetSocket } from 'node:net'
 import { type SecureContextOptions, type Server, type TLSSocket, createServer } from 'node:tls'
-import { RuntimeError, type TlsListening, type TlsMaterial } from './runtime.ts'
+import { type Preamble, RuntimeError, type TlsListening, type TlsMaterial } from './runtime.ts'
 
 const handshakeMs = 10_000
 const handshakesMax = 1024
@@ -57,8 +57,40 @@ export class SecureEntrance {
       return
     }
     this.#shaking.add(peer)
-    socket.once('close', () => this.#shaking.delete(peer))
-    this.#server.emit('connection', socket)
+    const preamble = this.#listening.preamble?.(peer)
+    socket.once('close', () => {
+      this.#shaking.delete(peer)
+      preamble?.onClosed()
+    })
+    if (preamble === undefined) this.#server.emit('connection', socket)
+    else this.#read(preamble, socket)
+  }
+
+  /** As long as a handshake may take; the handshake has its own time behind it. */
+  #read(preamble: Preamble, socket: NetSocket): void {
+    const timer = setTimeout(() => {
+      preamble.onSlow()
+      socket.destroy()
+    }, handshakeMs)
+    const onData = (chunk: Buffer): void => {
+      const rest = preamble.push(chunk)
+      if (rest === 'incomplete') return
+      clearTimeout(timer)
+      socket.off('data', onData).pause()
+      if (rest === 'refused') {
+        socket.destroy()
+        return
+      }
+      // Given back to the socket, from which the handshake takes it first.
+      if (rest.length > 0) socket.unshift(rest)
+      this.#server.emit('connection', socket)
+    }
+    socket.on('data', onData)
+    // Nobody reads on behind it.
+    socket.once('end', () => {
+      if (socket.listenerCount('data') > 0) socket.destroy()
+    })
+    socket.once('close', () => clearTimeout(timer))
   }
 }
 

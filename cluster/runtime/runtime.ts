@@ -132,10 +132,22 @@ export interface TlsMaterial {
   readonly clientAuthorities?: Buffer | undefined
 }
 
+/** What a connection begins with before its handshake. */
+export interface Preamble {
+  /** What lies behind it, once it is whole; `refused` closes the connection. */
+  readonly push: (chunk: Buffer) => Buffer | 'incomplete' | 'refused'
+  /** It took too long; the connection is closed. */
+  readonly onSlow: () => void
+  /** The connection has closed, before or after its handshake. */
+  readonly onClosed: () => void
+}
+
 export interface TlsListening {
   readonly material: TlsMaterial
   /** Asked with `ip:port` before the handshake; false closes the connection. */
   readonly admits: (peer: string) => boolean
+  /** Asked after that: what must come first from that peer; nothing when undefined. */
+  readonly preamble?: (peer: string) => Preamble | undefined
   /** A handshake failed or took too long; there will be no socket. */
   readonly onFailed: (peer: string, reason: string) => void
 }

@@ -4,7 +4,7 @@
  * that is not let in is closed at once, and counted by the reason. What a client says once it is in
  * is not looked at here.
  */
-import type { Runtime, Socket, SocketHandlers } from '../../cluster/runtime/runtime.ts'
+import type { Preamble, Runtime, Socket, SocketHandlers } from '../../cluster/runtime/runtime.ts'
 import { ProxyHeader, type ProxyHeaderState } from './proxy-header.ts'
 import { SourceRanges, sourceOf } from './source-ranges.ts'
 
@@ -15,6 +15,8 @@ export interface AdmissionOptions {
   readonly allowFrom: readonly string[]
   /** Balancers: their connections begin with a PROXY header. Nobody else's may. */
   readonly proxyFrom: readonly string[]
+  /** The same for the listener with TLS: the header stands in front of the handshake. */
+  readonly secureProxyFrom: readonly string[]
   /** A balancer's header must be complete within this time. */
   readonly proxyHeaderMs: number
   /** While it is so, nobody is let in (L-7). */
@@ -53,6 +55,9 @@ export class Admission {
   readonly #events: AdmissionEvents
   readonly #allowed: SourceRanges
   readonly #balancers: SourceRanges
+  readonly #secureBalancers: SourceRanges
+  /** What balancers said in front of a handshake, by their end of the connection. */
+  readonly #announced = new Map<string, Announced>()
   readonly #perSource = new Map<string, number>()
   readonly #arriving = new Set<Arrival>()
   #admittedCount = 0
@@ -63,6 +68,7 @@ export class Admission {
     this.#events = events
     this.#allowed = new SourceRanges(options.allowFrom)
     this.#balancers = new SourceRanges(options.proxyFrom)
+    this.#secureBalancers = new SourceRanges(options.secureProxyFrom)
   }
 
   /** Connections whose PROXY header is still to come. */
@@ -84,20 +90,47 @@ export class Admission {
     return arrival.handlers()
   }
 
-  /**
-   * For the network's `listen` with TLS. A PROXY header would stand in front of the handshake, where
-   * nobody looks for one: balancers are clients here.
-   */
+  /** For the network's `listen` with TLS. */
   acceptSecure(socket: Socket): SocketHandlers {
-    return this.#admit(socket, clientOf(socket.remoteAddress), false)
+    const { remoteAddress } = socket
+    const { client, isTrusted } = this.#announced.get(remoteAddress) ?? {
+      client: clientOf(remoteAddress),
+      isTrusted: false,
+    }
+    return this.#admit(socket, client, isTrusted)
   }
 
   /** Whether a handshake is worth while; a refusal is counted. */
   admits(peer: string): boolean {
     const isOverloaded = this.#options.isOverloaded()
-    if (!isOverloaded && this.#isAllowed(sourceOf(peer))) return true
+    const source = sourceOf(peer)
+    // Of a balancer's client nothing is known yet.
+    const isAllowed = this.#secureBalancers.includes(source) || this.#isAllowed(source)
+    if (!isOverloaded && isAllowed) return true
     this.#events.onRefused(isOverloaded ? 'overload' : 'source-range')
     return false
+  }
+
+  /** For the network's `listen` with TLS: a balancer's header, in front of the handshake. */
+  preamble(peer: string): Preamble | undefined {
+    if (!this.#secureBalancers.includes(sourceOf(peer))) return undefined
+    const header = new ProxyHeader()
+    return {
+      push: (chunk) => this.#onSecureHeader(peer, header.push(chunk)),
+      onSlow: () => this.#events.onRefused('slow-proxy-header'),
+      onClosed: () => this.#announced.delete(peer),
+    }
+  }
+
+  #onSecureHeader(peer: string, header: ProxyHeaderState): Buffer | 'incomplete' | 'refused' {
+    if (header.kind === 'incomplete') return 'incomplete'
+    if (header.kind === 'broken') {
+      const isAbsent = header.reason === 'absent'
+      this.#events.onRefused(isAbsent ? 'no-proxy-header' : 'bad-proxy-header')
+      return 'refused'
+    }
+    this.#announced.set(peer, announcedBy(header, clientOf(peer)))
+    return header.rest
   }
 
   failedHandshake(peer: string, reason: string): void {
@@ -148,10 +181,8 @@ export class Admission {
       case 'unknown':
       case 'local': {
         this.#arriving.delete(arrival)
-        const client = header.kind === 'client' ? clientOf(header.peer) : balancer
-        // No client can make a balancer say `local`, so its health checks need no range.
-        const handlers = this.#admit(arrival.socket, client, header.kind === 'local')
-        arrival.become(handlers, header.rest)
+        const { client, isTrusted } = announcedBy(header, balancer)
+        arrival.become(this.#admit(arrival.socket, client, isTrusted), header.rest)
         return
       }
       default:
@@ -182,6 +213,20 @@ export class Admission {
     this.#runtime.timers.soon(() => socket.destroy())
     return deaf
   }
+}
+
+interface Announced {
+  readonly client: Client
+  readonly isTrusted: boolean
+}
+
+/** No client can make a balancer say `local`, so its health checks need no range. */
+function announcedBy(
+  header: Extract<ProxyHeaderState, { readonly rest: Buffer }>,
+  balancer: Client,
+): Announced {
+  const client = header.kind === 'client' ? clientOf(header.peer) : balancer
+  return { client, isTrusted: header.kind === 'local' }
 }
 
 /** A balancer's connection: first its header, then whatever the client behind it sends. */

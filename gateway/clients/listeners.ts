@@ -38,6 +38,7 @@ export class Listeners {
     const handshake = {
       material,
       admits: (peer: string) => admission.admits(peer),
+      preamble: (peer: string) => admission.preamble(peer),
       onFailed: (peer: string, reason: string) => admission.failedHandshake(peer, reason),
     }
     try {

@@ -205,6 +205,56 @@ void t.test('who does not finish the handshake, or may not begin it', needed, as
   await until(() => running.gateway.server.connectionCount === 0)
 })
 
+void t.test('W-18: a PROXY header in front of the handshake', needed, async (t) => {
+  const authority = makeAuthority(t.testdir())
+  const running = await world(t, authority.sign('gateway'), {
+    'tls.proxyFrom': '127.0.0.2',
+    'rpc.allowFrom': '127.0.0.1,10.0.0.0/8',
+    'limits.connectionsPerSource': '1',
+  })
+  const ca = readFileSync(authority.certFile)
+  const port = running.gateway.tlsPort ?? 0
+  /** Writes the header, in pieces of that size, and speaks TLS behind it; undefined when refused. */
+  const behind = async (header: string, pieceBytes = 1000): Promise<FrameClient | undefined> => {
+    const raw = connect({ port, host: '127.0.0.1', localAddress: '127.0.0.2', noDelay: true })
+    raw.on('error', () => undefined)
+    await new Promise((resolve) => raw.once('connect', resolve))
+    for (let at = 0; at < header.length; at += pieceBytes) {
+      raw.write(header.slice(at, at + pieceBytes))
+      // In one piece the handshake begins in the same chunk.
+      if (pieceBytes < header.length) await new Promise((resolve) => setImmediate(resolve))
+    }
+    const socket = tlsConnect({ socket: raw, ca, host: '127.0.0.1' })
+    const isIn = await new Promise<boolean>((resolve) => {
+      socket.once('secureConnect', () => resolve(true))
+      socket.once('error', () => resolve(false))
+      socket.once('close', () => resolve(false))
+    })
+    return isIn ? new FrameClient(socket) : undefined
+  }
+  const header = (ip: string): string => `PROXY TCP4 ${ip} 10.0.0.1 41234 34601\r\n`
+  for (const [at, pieceBytes] of [1000, 7, 1].entries()) {
+    const client = await behind(header(`10.1.1.${at}`), pieceBytes)
+    t.equal((await client?.query('temp'))?.errorName, 'ERR_OK', `in pieces of ${pieceBytes}`)
+    if (at > 0) client?.destroy()
+  }
+  const isEnded = async (client: FrameClient | undefined): Promise<boolean> =>
+    client?.query('temp').then(
+      () => false,
+      () => true,
+    ) ?? false
+  t.ok(await isEnded(await behind(header('10.1.1.0'))))
+  t.equal(await refusedCount(running, 'source-limit'), 1, 'the limit is that of the client')
+  t.ok(await isEnded(await behind(header('192.0.2.1'))))
+  t.equal(await refusedCount(running, 'source-range'), 1, 'so is the range')
+  t.equal(await behind(''), undefined)
+  await until(async () => (await refusedCount(running, 'no-proxy-header')) === 1)
+  t.equal(await behind('PROXY nonsense\r\n'), undefined)
+  await until(async () => (await refusedCount(running, 'bad-proxy-header')) === 1)
+  t.equal(await ask(running, { ca }), 5, 'nobody else needs a header')
+  await until(() => running.gateway.server.connectionCount <= 1)
+})
+
 void t.test('files and options that are no use are told at the start', needed, async (t) => {
   const folder = t.testdir({ 'bad.pem': 'nothing' })
   const authority = makeAuthority(folder)
