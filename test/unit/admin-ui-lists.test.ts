@@ -8,7 +8,7 @@ import {
   tokenNames,
   withSuggestion,
 } from '../../admin-ui/src/tables/filter-tokens.ts'
-import { gathered, patched } from '../../admin-ui/src/tables/list-events.ts'
+import { gathered, patched, withEventsOf } from '../../admin-ui/src/tables/list-events.ts'
 import {
   extended,
   isSelected,
@@ -148,6 +148,25 @@ void t.test('a row takes from an event what the event tells, and keeps the rest'
   t.match(next, { cluster: 'beta', etag: '"2"', state: 'drifted', note: 'kept', modifiedAt: at })
   t.match(next.changedBy, { actor: 'anna', source: '', at })
   t.equal(patched(row, event({ state: 'of a newer version' })).state, 'ok')
+  const { etag, modifiedAt } = row
+  t.match(patched(row, event({ etag, state: 'redirected' })), { state: 'redirected', modifiedAt })
   t.equal(row.cluster, 'alpha', 'the old row is not touched')
+  t.end()
+})
+
+void t.test('events of one table are kept, the newest first, up to a number', (t) => {
+  const own = (type: string): ServerEvent => event({ type })
+  const first = withEventsOf('orders', [], [own('created'), own('changed')], 3)
+  t.same(
+    first.map(({ type }) => type),
+    ['changed', 'created'],
+  )
+  const others = [event({ name: 'other' }), event({ topic: 'groups' })]
+  t.equal(withEventsOf('orders', first, others, 3), first, 'what is of others changes nothing')
+  const last = withEventsOf('orders', first, [own('changed'), own('deleted')], 3)
+  t.same(
+    last.map(({ type }) => type),
+    ['deleted', 'changed', 'changed'],
+  )
   t.end()
 })

@@ -18,9 +18,11 @@ export function isTableState(state: string | undefined): state is TableState {
 /** The row after the event, as far as the event tells. */
 export function patched(table: Table, event: ServerEvent): Table {
   const { etag, state, cluster, actor, source, at } = event
+  // The same version in another state: a redirect, a registry entry, a list of tables has changed.
+  const isRestated = etag !== undefined && etag === table.etag && actor === undefined
   return {
     ...table,
-    modifiedAt: at,
+    ...(isRestated ? {} : { modifiedAt: at }),
     ...(etag === undefined ? {} : { etag }),
     ...(cluster === undefined ? {} : { cluster }),
     ...(isTableState(state) ? { state } : {}),
