@@ -1,6 +1,7 @@
 /**
- * Lists of tables from the mirror: filter, order, pages (H-3). A selection is kept for one revision of
- * the mirror, so that paging through it, or many callers with the same filter, cost one pass.
+ * Lists of tables from the mirror: filter, order, pages (H-3). A selection is kept as long as no change
+ * brings a table in or out of it or to another place, so that paging through it, or many callers with
+ * the same filter, cost one pass, and a storm of changes costs only the lists that it is about.
  */
 import type { Table, TableFilter, TableQuery } from './api/tables.ts'
 import { badField } from './problem.ts'
@@ -8,7 +9,7 @@ import { TableIndex } from './table-index.ts'
 import type { TableMirror } from './table-mirror.ts'
 import { type TableView, contains } from './table-view.ts'
 
-const SELECTIONS_MAX = 32
+const SELECTIONS_MAX = 128
 const LIMIT_DEFAULT = 100
 const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
@@ -22,7 +23,9 @@ const sortKeys: Readonly<Record<string, (view: TableView) => string | number>> =
 }
 
 interface Selection {
-  readonly views: readonly TableView[]
+  /** Places in the mirror's list. */
+  readonly rows: readonly number[]
+  readonly matches: (view: TableView) => boolean
   readonly keyOf: (view: TableView) => string | number
   readonly isDescending: boolean
 }
@@ -30,36 +33,72 @@ interface Selection {
 export class TableLists {
   readonly #mirror: TableMirror
   readonly #wallMs: () => number
-  #revision = -1
   readonly #selections = new Map<string, Selection>()
   #index: TableIndex | undefined
 
   constructor(mirror: TableMirror, wallMs: () => number) {
     this.#mirror = mirror
     this.#wallMs = wallMs
+    mirror.onViews = (changed) => {
+      if (changed === undefined) {
+        this.#selections.clear()
+        this.#index = undefined
+      } else this.#replace(changed.row, changed.before, changed.after)
+    }
   }
 
   /** All that match, in the order of their names. */
   select(filter: TableFilter): readonly TableView[] {
-    return this.#selection(filter, 'name').views
+    return this.#viewsOf(this.#selection(filter, 'name').rows)
   }
 
   /** A page as the JSON text of a `TableList`. */
   page(query: TableQuery): string {
     const { limit = LIMIT_DEFAULT, cursor, sort = 'name', fields, ...filter } = query
     const selection = this.#selection(filter, sort)
-    const { views } = selection
-    const from = cursor === undefined ? 0 : placeAfter(selection, readCursor(cursor, sort))
-    const page = views.slice(from, from + limit)
+    const { rows } = selection
+    const from = cursor === undefined ? 0 : this.#placeAfter(selection, readCursor(cursor, sort))
+    const page = this.#viewsOf(rows.slice(from, from + limit))
     const last = page.at(-1)
     const next =
-      last !== undefined && from + limit < views.length
+      last !== undefined && from + limit < rows.length
         ? `,"cursor":${JSON.stringify(writeCursor(sort, selection.keyOf(last), last.name))}`
         : ''
     const picked = fields === undefined ? undefined : readFields(fields)
     const texts = page.map((view) => this.#text(view, picked))
     const asOf = JSON.stringify(this.#mirror.freshness())
-    return `{"tables":[${texts.join(',')}]${next},"total":${views.length},"asOf":${asOf}}`
+    return `{"tables":[${texts.join(',')}]${next},"total":${rows.length},"asOf":${asOf}}`
+  }
+
+  #viewsOf(rows: readonly number[]): readonly TableView[] {
+    const { views } = this.#mirror
+    return rows.flatMap((row) => views[row] ?? [])
+  }
+
+  /** Place of the first row behind the cursor; the table it was made of may be gone. */
+  #placeAfter({ rows, keyOf, isDescending }: Selection, { key, name }: Cursor): number {
+    const { views } = this.#mirror
+    const sign = isDescending ? -1 : 1
+    let low = 0
+    let high = rows.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const view = views[rows[middle] ?? -1]
+      if (view === undefined) break
+      const order = sign * (compare(keyOf(view), key) || compare(view.name, name))
+      if (order <= 0) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** What is kept stays good, where the table keeps its place. */
+  #replace(row: number, before: TableView, after: TableView): void {
+    this.#index?.replace(row, before, after)
+    for (const [key, { matches, keyOf }] of this.#selections) {
+      const [was, is] = [matches(before), matches(after)]
+      if (was !== is || (is && keyOf(before) !== keyOf(after))) this.#selections.delete(key)
+    }
   }
 
   #text(view: TableView, fields: readonly string[] | undefined): string {
@@ -68,21 +107,16 @@ export class TableLists {
     return view.json
   }
 
-  /** In the order of the names, all that may match. */
-  #candidates({ cluster, group, q = '' }: TableFilter): readonly TableView[] {
-    if (cluster === undefined && group === undefined && q === '') return this.#mirror.views
+  /** In the order of the names, all that may match; undefined: every table may. */
+  #candidates({ cluster, group, q = '' }: TableFilter): readonly number[] | undefined {
+    if (cluster === undefined && group === undefined && q === '') return undefined
     this.#index ??= new TableIndex(this.#mirror.views)
     if (cluster !== undefined) return this.#index.inCluster(cluster)
     return group === undefined ? this.#index.mayHold(q.toLowerCase()) : this.#index.inGroup(group)
   }
 
   #selection(filter: TableFilter, sort: string): Selection {
-    const mirror = this.#mirror
-    if (this.#revision !== mirror.revision) {
-      this.#revision = mirror.revision
-      this.#selections.clear()
-      this.#index = undefined
-    }
+    const { views } = this.#mirror
     const key = JSON.stringify([sort, filter])
     const known = this.#selections.get(key)
     if (known !== undefined) return known
@@ -90,16 +124,19 @@ export class TableLists {
     const keyOf = sortKeys[isDescending ? sort.slice(1) : sort]
     if (keyOf === undefined) throw badField('sort', `unknown order ${sort}`)
     const matches = testOf(filter, this.#wallMs())
-    const views: TableView[] = []
-    for (const view of this.#candidates(filter)) if (matches(view)) views.push(view)
-    if (sort === '-name') views.reverse()
-    else if (sort !== 'name') {
-      if (isDescending) views.reverse()
-      // Stable: within a key the order of the names stays.
-      const sign = isDescending ? -1 : 1
-      views.sort((a, b) => sign * compare(keyOf(a), keyOf(b)))
+    const rows: number[] = []
+    for (const row of this.#candidates(filter) ?? views.keys()) {
+      const view = views[row]
+      if (view !== undefined && matches(view)) rows.push(row)
     }
-    const selection = { views, keyOf, isDescending }
+    if (isDescending) rows.reverse()
+    if (sort !== 'name' && sort !== '-name') {
+      const keys = new Map(rows.map((row) => [row, keyIn(views, row, keyOf)]))
+      const sign = isDescending ? -1 : 1
+      // Stable: within a key the order of the names stays.
+      rows.sort((a, b) => sign * compare(keys.get(a) ?? '', keys.get(b) ?? ''))
+    }
+    const selection = { rows, matches, keyOf, isDescending }
     if (this.#selections.size >= SELECTIONS_MAX)
       this.#selections.delete(this.#selections.keys().next().value ?? '')
     // "Changed within an hour" is another selection a second later.
@@ -155,20 +192,13 @@ function readCursor(cursor: string, sort: string): Cursor {
   throw badField('cursor', 'not a cursor of a list in this order')
 }
 
-/** Index of the first view behind the cursor; the view it was made of may be gone. */
-function placeAfter({ views, keyOf, isDescending }: Selection, { key, name }: Cursor): number {
-  const sign = isDescending ? -1 : 1
-  let low = 0
-  let high = views.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    const view = views[middle]
-    if (view === undefined) break
-    const order = sign * (compare(keyOf(view), key) || compare(view.name, name))
-    if (order <= 0) low = middle + 1
-    else high = middle
-  }
-  return low
+function keyIn(
+  views: readonly TableView[],
+  row: number,
+  keyOf: Selection['keyOf'],
+): string | number {
+  const view = views[row]
+  return view === undefined ? '' : keyOf(view)
 }
 
 function readFields(fields: string): readonly string[] {

@@ -31,6 +31,10 @@ export class TableMirror {
   #slice: number | undefined
   #isFirstContext = true
   #closed = false
+  /** Called when a table has another view; undefined: tables came or went, and rows moved. */
+  onViews:
+    | ((changed: { row: number; before: TableView; after: TableView } | undefined) => void)
+    | undefined
   /** Called after each change of a node; not when only the context changed. */
   onChange: ((change: TableChange) => void) | undefined
   /** Called when another context, but the first one, gave a table another state. */
@@ -137,10 +141,14 @@ export class TableMirror {
     const { name } = view
     const at = this.#placeOf(name)
     this.#views.set(name, view)
-    if (this.#names[at] === name) this.#sorted[at] = view
-    else {
+    const before = this.#sorted[at]
+    if (before?.name === name) {
+      this.#sorted[at] = view
+      this.onViews?.({ row: at, before, after: view })
+    } else {
       this.#names.splice(at, 0, name)
       this.#sorted.splice(at, 0, view)
+      this.onViews?.(undefined)
     }
   }
 
@@ -150,6 +158,7 @@ export class TableMirror {
     if (this.#names[at] !== name) return
     this.#names.splice(at, 1)
     this.#sorted.splice(at, 1)
+    this.onViews?.(undefined)
   }
 
   /** Where the name is, or belongs. */
