@@ -40,7 +40,7 @@ const CHECK_MS = 1000
 const DRAIN_STEP_MS = 5
 /** Behind the time, after a pause of this process: so many times as fast. */
 const CATCH_UP = 4
-const LATE_SHARE = 1.25
+const LATE_SHARE = 1.5
 const BUSY_SPREAD_MS = 500
 const BUSY_ROUNDS = 4
 const IDLE_GROUP_MS = 600_000

@@ -49,7 +49,11 @@ interface Waiting {
   readonly connection: BareConnection
   readonly listener: number
   readonly sinceMs: number
+  /** Somebody has it now, or it is closed. */
+  readonly settled: (() => void) | undefined
 }
+
+type Given = Pick<Waiting, 'connection' | 'settled'>
 
 interface Port extends Listener {
   /** What workers call it. */
@@ -63,7 +67,7 @@ export class HandOver {
   readonly #ports = new Map<string, Promise<Port>>()
   readonly #openListeners = new Set<number>()
   /** With what each was given and has not acknowledged. */
-  readonly #receivers = new Map<Receiver, Map<number, BareConnection>>()
+  readonly #receivers = new Map<Receiver, Map<number, Given>>()
   #waiting: Waiting[] = []
   #address: Address = { host: '', port: 0 }
   #nextListener = 0
@@ -122,9 +126,10 @@ export class HandOver {
     const given = this.#receivers.get(receiver)
     if (given === undefined) return
     this.#receivers.delete(receiver)
-    for (const connection of given.values()) {
+    for (const { connection, settled } of given.values()) {
       this.#counts.lost()
       connection.close()
+      settled?.()
     }
   }
 
@@ -133,25 +138,35 @@ export class HandOver {
     const given = this.#receivers.get(receiver)
     if (given === undefined) return
     for (const id of ids) {
-      given.get(id)?.close()
+      const { connection, settled } = given.get(id) ?? {}
       given.delete(id)
+      connection?.close()
+      settled?.()
     }
     this.pump()
   }
 
-  /** A worker that drains gives an open connection back. */
-  onReturned(connection: BareConnection, listener: number): void {
-    if (this.#openListeners.has(listener)) this.#onConnection(connection, listener)
-    else connection.close()
+  /**
+   * A worker that drains gives an open connection back. `settled` is called once, when another one
+   * has it, or when it is closed.
+   */
+  onReturned(connection: BareConnection, listener: number, settled: () => void): void {
+    if (this.#openListeners.has(listener)) this.#onConnection(connection, listener, settled)
+    else {
+      connection.close()
+      settled()
+    }
   }
 
-  #onConnection(connection: BareConnection, listener: number): void {
+  #onConnection(connection: BareConnection, listener: number, settled?: () => void): void {
     if (this.#isClosed || this.#waiting.length >= WAITING_MAX) {
       this.#counts.untaken()
       connection.close()
+      settled?.()
       return
     }
-    this.#waiting.push({ connection, listener, sinceMs: this.#runtime.clock.monotonicMs() })
+    const sinceMs = this.#runtime.clock.monotonicMs()
+    this.#waiting.push({ connection, listener, sinceMs, settled })
     this.pump()
   }
 
@@ -164,7 +179,7 @@ export class HandOver {
       if (receiver === undefined || next === undefined) break
       taken++
       const id = ++this.#nextId
-      this.#receivers.get(receiver)?.set(id, next.connection)
+      this.#receivers.get(receiver)?.set(id, next)
       receiver.give(id, next.listener, next.connection)
     }
     if (taken > 0) this.#waiting.splice(0, taken)
@@ -206,9 +221,10 @@ export class HandOver {
   }
 
   #closeWaiting(count: number, counted: () => void): void {
-    for (const { connection } of this.#waiting.splice(0, count)) {
+    for (const { connection, settled } of this.#waiting.splice(0, count)) {
       counted()
       connection.close()
+      settled?.()
     }
   }
 

@@ -19,7 +19,8 @@ import type { FromWorker, ToWorker } from './messages.ts'
 type Send = (message: FromWorker, connection?: BareConnection, sent?: () => void) => void
 type Answer = Extract<ToWorker, { readonly type: 'listening' | 'not-listening' }>
 
-const LEAVING_MAX = 2
+/** On their way to another worker at a time. */
+const LEAVING_MAX = 3
 
 export class HandedNetwork implements Network, MoveOn {
   readonly connect: Network['connect']
@@ -31,7 +32,7 @@ export class HandedNetwork implements Network, MoveOn {
   /** Which listener a connection came through. */
   readonly #origins = new WeakMap<Socket, number>()
   #question = 0
-  /** Given back, and not taken by the channel yet. */
+  /** Given back, and nobody else has it yet. */
   #leaving = 0
   #taken = 0
   #accepted: number[] = []
@@ -69,7 +70,7 @@ export class HandedNetwork implements Network, MoveOn {
     }
   }
 
-  /** One is on its way and one behind it: the channel takes the next when the primary has the last. */
+  /** So few that none waits long in a channel, which takes one when the receiver has the last. */
   mayMove(): boolean {
     return this.#leaving < LEAVING_MAX
   }
@@ -80,11 +81,12 @@ export class HandedNetwork implements Network, MoveOn {
     const connection = listener === undefined ? undefined : socket.detach?.()
     if (listener === undefined || connection === undefined) return false
     this.#leaving++
-    this.#send({ type: 'returned', listener }, connection, () => {
-      this.#leaving--
-      connection.close()
-    })
+    this.#send({ type: 'returned', listener }, connection, () => connection.close())
     return true
+  }
+
+  onSettled(): void {
+    this.#leaving--
   }
 
   /** Connections handed over so far. */

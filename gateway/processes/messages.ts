@@ -12,7 +12,7 @@ import type { GatewayConfig } from '../config.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { ServedTable } from '../table-view.ts'
 
-export const FORMAT = 4
+export const FORMAT = 5
 
 /** One table's answer, in the order in which things happened to it. */
 export interface RouteChange {
@@ -66,6 +66,8 @@ export type ToWorker =
     }
   /** With a handle. Acknowledged with `accepted`; until then the primary holds the connection too. */
   | { readonly type: 'connection'; readonly id: number; readonly listener: number }
+  /** Another worker has a connection that was returned, or it is closed. */
+  | { readonly type: 'settled' }
   | { readonly type: 'metrics'; readonly question: number }
   | {
       readonly type: 'table'

@@ -269,7 +269,10 @@ export class WorkerProcess implements Receiver {
         this.#parts.handOver.onAccepted(this, message.ids)
         return
       case 'returned':
-        if (connection !== undefined) this.#parts.handOver.onReturned(connection, message.listener)
+        if (connection !== undefined)
+          this.#parts.handOver.onReturned(connection, message.listener, () =>
+            this.#send({ type: 'settled' }),
+          )
         return
       case 'load':
         this.#member?.onLoad(message.tables)

@@ -168,6 +168,9 @@ class WorkerLife {
           handle as BareConnection | undefined,
         )
         return
+      case 'settled':
+        this.#network.onSettled()
+        return
       case 'metrics':
         void this.#metrics
           .text()

@@ -175,11 +175,16 @@ void t.test('L-3: what a worker gives back goes to another, unless its port is g
   const { id, connection, listener } = given
   old.isOpen = false
   const next = join()
-  handOver.onReturned(connection, listener)
+  let settled = 0
+  handOver.onReturned(connection, listener, () => settled++)
   t.equal(next.given[0]?.connection, connection)
   t.equal(next.given[0]?.listener, listener)
   t.notOk(client?.hasEnded)
-  handOver.onReturned(connection, listener + 1)
+  t.equal(settled, 0, 'not before it is acknowledged')
+  handOver.onReturned(connection, listener + 1, () => settled++)
+  t.equal(settled, 1)
   await until(() => client?.hasEnded === true)
+  handOver.onAccepted(next, [next.given[0]?.id ?? 0])
+  t.equal(settled, 2)
   handOver.onAccepted(old, [id])
 })
