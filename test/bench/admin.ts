@@ -23,6 +23,7 @@ const ROUNDS = isQuick ? 3 : 5
 const ROUND_MS = isQuick ? 2000 : 8000
 const CONNECTIONS = 8
 const PACE_PER_SECOND = 1000
+const P99_MS = 50
 /** While listings are measured with changes: each makes what is kept of lists useless. */
 const CHANGES_PER_SECOND = 100
 
@@ -81,7 +82,11 @@ interface Paced {
   readonly share: number
 }
 
-async function atAPace(address: string, pid: number): Promise<Paced> {
+async function atAPace(
+  address: string,
+  pid: number,
+  paths: (n: number) => string = listing,
+): Promise<Paced> {
   const times: Promise<number>[] = []
   const cpuBefore = cpuSeconds([pid])
   const startedMs = performance.now()
@@ -89,23 +94,32 @@ async function atAPace(address: string, pid: number): Promise<Paced> {
     const dueMs = startedMs + (number * 1000) / PACE_PER_SECOND
     const waitMs = dueMs - performance.now()
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
-    times.push(get(address, listing(number)).then(() => performance.now() - dueMs))
+    times.push(get(address, paths(number)).then(() => performance.now() - dueMs))
   }
   const all = await Promise.all(times)
   const seconds = (performance.now() - startedMs) / 1000
   return { times: all, share: (cpuSeconds([pid]) - cpuBefore) / seconds }
 }
 
-function pacedRow(name: string, rounds: readonly Paced[]): BenchRow {
-  const sorted = rounds.flatMap(({ times }) => times).toSorted((a, b) => a - b)
+/** Median of the rounds. */
+function percentile(rounds: readonly Paced[], part: number): number {
+  return median(
+    rounds.map(({ times }) => {
+      const sorted = times.toSorted((a, b) => a - b)
+      return sorted[Math.floor(sorted.length * part)] ?? Number.NaN
+    }),
+  )
+}
+
+function pacedRow(name: string, rounds: readonly Paced[], goal?: number): BenchRow {
   const share = median(rounds.map((round) => round.share))
   return {
     name,
-    value: sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN,
+    value: percentile(rounds, 0.99),
     unit: 'ms',
-    goal: 50,
+    ...(goal === undefined ? {} : { goal }),
     lowerIsBetter: true,
-    notes: `p50 ${median(sorted).toFixed(1)} ms; ${Math.round(share * 100)} % of a core`,
+    notes: `p50 ${percentile(rounds, 0.5).toFixed(1)} ms; ${Math.round(share * 100)} % of a core`,
   }
 }
 
@@ -115,11 +129,14 @@ const { pid = 0 } = target.child
 await atFullSpeed(address, pid, listing)
 const mixed: number[] = []
 const first: number[] = []
+/** What the machine does to answers that cost next to nothing. */
+const tiny: Paced[] = []
 const quiet: Paced[] = []
 const changing: Paced[] = []
 for (let round = 0; round < ROUNDS; round++) {
   mixed.push(await atFullSpeed(address, pid, listing))
   first.push(await atFullSpeed(address, pid, () => '/api/v1/tables'))
+  tiny.push(await atAPace(address, pid, () => '/api/v1/tables?limit=1'))
   quiet.push(await atAPace(address, pid))
   target.tell(`change ${CHANGES_PER_SECOND} ${ROUND_MS}`)
   changing.push(await atAPace(address, pid))
@@ -136,8 +153,9 @@ const rows: BenchRow[] = [
     notes: 'pages of 100 and 50; filters by name, cluster, group; three orders',
   },
   { name: 'first page of 100', value: median(first), unit, goal: 1000 },
-  pacedRow(paced, quiet),
-  pacedRow(`${paced}, and ${CHANGES_PER_SECOND} changes a second`, changing),
+  pacedRow(`p99 at ${PACE_PER_SECOND} lists of one table a second`, tiny),
+  pacedRow(paced, quiet, P99_MS),
+  pacedRow(`${paced}, and ${CHANGES_PER_SECOND} changes a second`, changing, P99_MS),
   await importRow(target, address, 'json', ROUNDS),
   await importRow(target, address, 'csv', ROUNDS),
 ]
