@@ -14,11 +14,11 @@
 import { Agent, request } from 'node:http'
 import { importRow } from './admin-import.ts'
 import { stormRow } from './admin-storm.ts'
-import { type BenchRow, cpuSeconds, median, report } from './measure.ts'
+import { type BenchRow, cpuSeconds, flagsOf, median, report } from './measure.ts'
 import { LineProgram, stop } from './programs.ts'
 
 const TABLES = 10_000
-const isQuick = process.argv.includes('--quick')
+const { quick: isQuick } = flagsOf({ quick: { type: 'boolean', default: false } })
 const ROUNDS = isQuick ? 3 : 5
 const ROUND_MS = isQuick ? 2000 : 8000
 const CONNECTIONS = 8

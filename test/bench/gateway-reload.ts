@@ -12,19 +12,17 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { startFakeMeta } from '../support/fake-meta.ts'
 import { startStand } from '../support/gateway-process.ts'
 import { until } from '../support/gateway-world.ts'
 import { startSteadyClients } from '../support/steady-clients.ts'
+import { flagsOf } from './measure.ts'
 
-const { values } = parseArgs({
-  options: {
-    connections: { type: 'string', default: '5000' },
-    rate: { type: 'string', default: '10000' },
-    seconds: { type: 'string', default: '10' },
-    workers: { type: 'string', default: '2' },
-  },
+const values = flagsOf({
+  connections: { type: 'string', default: '5000' },
+  rate: { type: 'string', default: '10000' },
+  seconds: { type: 'string', default: '10' },
+  workers: { type: 'string', default: '2' },
 })
 const count = Number(values.connections)
 const pauseMs = (count * 1000) / Number(values.rate)

@@ -17,24 +17,24 @@ import { type HotCase, type Rounds, measureHot } from './gateway-hot.ts'
 import { measureIdle } from './gateway-idle.ts'
 import { measureReactions } from './gateway-reaction.ts'
 import { GatewayStand, type Measured, whyNoStand } from './gateway-stand.ts'
-import { type BenchRow, report } from './measure.ts'
+import { type BenchRow, flagsOf, report } from './measure.ts'
 
-const quick = process.argv.includes('--quick')
-const only = optionOf('--only') ?? ''
+const flags = flagsOf({
+  quick: { type: 'boolean', default: false },
+  only: { type: 'string', default: '' },
+  rounds: { type: 'string' },
+  seconds: { type: 'string' },
+})
+const { quick, only } = flags
 const partNames = ['hot', 'cold', 'idle', 'reaction'] as const
 const onlyPart = partNames.find((name) => name === only)
 const rounds: Rounds = {
-  rounds: Number(optionOf('--rounds') ?? (quick ? 3 : 9)),
-  seconds: Number(optionOf('--seconds') ?? (quick ? 0.3 : 0.7)),
+  rounds: Number(flags.rounds ?? (quick ? 3 : 9)),
+  seconds: Number(flags.seconds ?? (quick ? 0.3 : 0.7)),
 }
 /** Until the code is compiled as well as it will be, on a machine that may be busy. */
 const WARM_QUERIES = quick ? 100_000 : 600_000
 const WARM_MS_MAX = quick ? 2500 : 15_000
-
-function optionOf(name: string): string | undefined {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? undefined : process.argv[at + 1]
-}
 
 function names(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}_${String(index).padStart(5, '0')}`)
@@ -227,6 +227,12 @@ async function main(): Promise<number> {
     } finally {
       await stand.close()
     }
+  }
+  if (rows.length === 0) {
+    process.stderr.write(
+      `--only ${only}: no part (${partNames.join(', ')}) or case has that name\n`,
+    )
+    return 2
   }
   return report('gateway', rows)
 }

@@ -4,6 +4,22 @@
  * then one line of JSON. Linux only, like the figures.
  */
 import { readFileSync, readdirSync } from 'node:fs'
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+
+/** The flags of the command line; one that is not among `options` is a line on stderr and exit code 2. */
+export function flagsOf<const T extends NonNullable<ParseArgsConfig['options']>>(
+  options: T,
+): ReturnType<typeof parseArgs<{ options: T }>>['values'] {
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    const known = Object.entries(options).map(([name, { type }]) =>
+      type === 'boolean' ? `--${name}` : `--${name} VALUE`,
+    )
+    process.stderr.write(`${(error as Error).message}\nknown: ${known.join(', ')}\n`)
+    process.exit(2)
+  }
+}
 
 /** Kernel ticks a second: USER_HZ, 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100

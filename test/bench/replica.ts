@@ -20,12 +20,12 @@ import { deadlineIn } from '../../cluster/runtime/deadline.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import type { KeyValueResult, KeyValueTask } from './key-value-load.ts'
-import { type BenchRow, cpuSeconds, median, report, residentMb } from './measure.ts'
+import { type BenchRow, cpuSeconds, flagsOf, median, report, residentMb } from './measure.ts'
 import { listening, stop } from './programs.ts'
 
 const run = promisify(execFile)
 const redisPath = '/usr/bin/redis-server'
-const quick = process.argv.includes('--quick')
+const { quick } = flagsOf({ quick: { type: 'boolean', default: false } })
 const rounds = quick ? 1 : 3
 const seconds = quick ? 2 : 5
 const keys = 10_000

@@ -19,7 +19,6 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { encodeKey } from '../../cluster/protocol/key.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
@@ -28,6 +27,7 @@ import type { BatchOperation } from '../../cluster/storage/engine.ts'
 import type { ReplicaStore } from '../../cluster/storage/replica-store.ts'
 import { ReplicaStores } from '../../cluster/storage/replica-stores.ts'
 import { openRocksDb } from '../../cluster/storage/rocksdb.ts'
+import { flagsOf } from './measure.ts'
 
 type Layout = 'shared' | 'separate'
 type SyncMode = 'group' | 'os'
@@ -42,16 +42,14 @@ interface Figures {
   readonly openMs: number
 }
 
-const { values: flags } = parseArgs({
-  options: {
-    replicas: { type: 'string', default: '24' },
-    clients: { type: 'string', default: '200' },
-    seconds: { type: 'string', default: '6' },
-    'data-dir': { type: 'string', default: 'data/bench-storage-layout' },
-    layout: { type: 'string' },
-    sync: { type: 'string', default: 'group' },
-    reopen: { type: 'boolean', default: false },
-  },
+const flags = flagsOf({
+  replicas: { type: 'string', default: '24' },
+  clients: { type: 'string', default: '200' },
+  seconds: { type: 'string', default: '6' },
+  'data-dir': { type: 'string', default: 'data/bench-storage-layout' },
+  layout: { type: 'string' },
+  sync: { type: 'string', default: 'group' },
+  reopen: { type: 'boolean', default: false },
 })
 const replicaCount = Number(flags.replicas)
 const clientCount = Number(flags.clients)
