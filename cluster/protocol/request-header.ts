@@ -17,6 +17,16 @@ export interface RequestHeader {
   readonly isBackupRequest: boolean
 }
 
+/** Names no partition and no time limit, as a query for a meta server may. */
+export const emptyHeader: RequestHeader = {
+  version: 0,
+  appId: 0,
+  partitionIndex: 0,
+  clientTimeoutMs: 0,
+  partitionHash: 0n,
+  isBackupRequest: false,
+}
+
 /** The fixed fields of a v0 header that starts at `at`. */
 export function readHeaderV0(bytes: Buffer, at: number): RequestHeader {
   return {

@@ -9,6 +9,7 @@ import {
   type ReplyFrame,
   encodeRequest,
 } from '../../cluster/protocol/frame.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import type { Runtime, Socket } from '../../cluster/runtime/runtime.ts'
 
 export type MetaReply =
@@ -83,7 +84,7 @@ export class MetaCalls {
           if (isOver) return
           isSent = true
           const clientTimeoutMs = Math.max(1, Math.ceil(deadlineMs - clock.monotonicMs()))
-          socket.write(encodeRequest({ ...HEADER, clientTimeoutMs }, name, SEQID, argument))
+          socket.write(encodeRequest({ ...emptyHeader, clientTimeoutMs }, name, SEQID, argument))
         },
         onData: (chunk) => {
           if (isOver) return
@@ -111,12 +112,3 @@ export class MetaCalls {
     const timer = timers.after(leftMs, () => fail(`no answer in ${leftMs} ms`))
   }
 }
-
-const HEADER = {
-  version: 0,
-  appId: 0,
-  partitionIndex: 0,
-  clientTimeoutMs: 0,
-  partitionHash: 0n,
-  isBackupRequest: false,
-} as const

@@ -5,6 +5,7 @@
  * when it no longer waits.
  */
 import { FrameError, encodeRequest } from '../../cluster/protocol/frame.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import type { Runtime, Socket } from '../../cluster/runtime/runtime.ts'
 import type { Batch } from '../batch.ts'
@@ -21,14 +22,7 @@ const SLAB_BYTES_MAX = 512 << 10
 
 /** A whole query up to its argument; lengths, time limit and sequence id are filled in. */
 const TEMPLATE = encodeRequest(
-  {
-    version: 0,
-    appId: 0,
-    partitionIndex: 0,
-    clientTimeoutMs: 0,
-    partitionHash: 0n,
-    isBackupRequest: false,
-  },
+  emptyHeader,
   Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name,
   0,
   Buffer.alloc(0),

@@ -7,6 +7,7 @@ import type { ChildProcess } from 'node:child_process'
 import { connect } from 'node:net'
 import { encodeArgument, encodeRequest } from '../../cluster/protocol/frame.ts'
 import { QueryCfgRequest } from '../../cluster/protocol/layer2.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import type { GatewayStand, Measured } from './gateway-stand.ts'
 import { type BenchRow, median } from './measure.ts'
@@ -34,16 +35,8 @@ class Watcher {
 
   constructor(port: number, table: string) {
     this.#port = port
-    const header = {
-      version: 0,
-      appId: 0,
-      partitionIndex: 0,
-      clientTimeoutMs: 0,
-      partitionHash: 0n,
-      isBackupRequest: false,
-    } as const
     const argument = encodeArgument(QueryCfgRequest, QueryCfgRequest.make({ appName: table }))
-    this.#frame = encodeRequest(header, QUERY, 1, argument)
+    this.#frame = encodeRequest(emptyHeader, QUERY, 1, argument)
     this.#run()
   }
 

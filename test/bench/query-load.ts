@@ -10,6 +10,7 @@ import { type OnReadOpts, type Socket, connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { encodeArgument, encodeRequest } from '../../cluster/protocol/frame.ts'
 import { QueryCfgRequest } from '../../cluster/protocol/layer2.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 
 export interface QueryLoad {
@@ -33,14 +34,6 @@ export interface QueryLoadResult {
 }
 
 const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
-const HEADER = {
-  version: 0,
-  appId: 0,
-  partitionIndex: 0,
-  clientTimeoutMs: 0,
-  partitionHash: 0n,
-  isBackupRequest: false,
-} as const
 /** Where an answer's header error begins, and the error in its body. */
 const HEADER_ERROR_AT = 4
 const BODY_ERROR_AT = 4 + 10 + 8 + QUERY.length + 4 + 4 + 6
@@ -63,7 +56,7 @@ class Queries {
     const cycle = isCycle ? [...tables, ...wrapped(tables)] : tables
     const frames = cycle.map((appName) =>
       encodeRequest(
-        HEADER,
+        emptyHeader,
         QUERY,
         1,
         encodeArgument(QueryCfgRequest, QueryCfgRequest.make({ appName })),

@@ -12,6 +12,7 @@ import {
   encodeReply,
   encodeRequest,
 } from '../../cluster/protocol/frame.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import type { Log, LogFields } from '../../cluster/runtime/runtime.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
@@ -62,15 +63,6 @@ const aboutTables = recorded.filter(({ frame }) => {
   }
 })
 const names = [...new Set(aboutTables.map(({ frame }) => frame.name))]
-
-const header = {
-  version: 0,
-  appId: 0,
-  partitionIndex: 0,
-  clientTimeoutMs: 0,
-  partitionHash: 0n,
-  isBackupRequest: false,
-} as const
 
 function recordedOf(name: string): Recorded {
   const found = recorded.find(({ frame }) => frame.name === name)
@@ -149,7 +141,7 @@ async function send(client: FrameClient, bytes: Buffer): Promise<ReplyFrame> {
 function request(name: string, options: { seqid?: number; timeoutMs?: number } = {}): Buffer {
   const { argument } = recordedOf(name).frame
   const { seqid = 7, timeoutMs = 0 } = options
-  return encodeRequest({ ...header, clientTimeoutMs: timeoutMs }, name, seqid, argument)
+  return encodeRequest({ ...emptyHeader, clientTimeoutMs: timeoutMs }, name, seqid, argument)
 }
 
 function errorOf(reply: ReplyFrame): string {
@@ -209,12 +201,12 @@ void t.test('W-9: unreadable args are refused and not forwarded', async (t) => {
   for (const name of [READ, WRITE]) {
     const { argument } = recordedOf(name).frame
     for (let cut = 0; cut < argument.length; cut++) {
-      const bytes = encodeRequest(header, name, cut, Buffer.from(argument.subarray(0, cut)))
+      const bytes = encodeRequest(emptyHeader, name, cut, Buffer.from(argument.subarray(0, cut)))
       const reply = await send(client, bytes)
       if (reply.errorName !== 'ERR_INVALID_DATA' || reply.seqid !== cut || reply.result.length > 0)
         t.fail(`${name} cut at ${cut}: ${reply.errorName}`)
     }
-    const more = encodeRequest(header, name, 1, Buffer.concat([argument, Buffer.from([0])]))
+    const more = encodeRequest(emptyHeader, name, 1, Buffer.concat([argument, Buffer.from([0])]))
     t.equal((await send(client, more)).errorName, 'ERR_INVALID_DATA', 'one byte more')
   }
   t.same(asked(), [0])
@@ -354,7 +346,7 @@ void t.test(
       to.writeUInt32BE(table.length)
       const at = argument.indexOf(from)
       const changed = [argument.subarray(0, at), to, argument.subarray(at + from.length)]
-      return encodeRequest(header, READ, 3, Buffer.concat(changed))
+      return encodeRequest(emptyHeader, READ, 3, Buffer.concat(changed))
     }
     await running.editor.create(`${root}/broken`, Buffer.from('{"cluster":'))
     t.equal(errorOf(await send(client, about('nobody'))), 'ERR_OBJECT_NOT_FOUND')

@@ -3,8 +3,7 @@
  * look, refuses cold lookups, then connections, and takes both again when it keeps up.
  */
 import t from 'tap'
-import { startFakeMeta } from '../support/fake-meta.ts'
-import { appIdOf, askAppId, childrenOf, startStand } from '../support/gateway-process.ts'
+import { appIdOf, askAppId, childrenOf, startServedStand } from '../support/gateway-process.ts'
 import { FrameClient, until } from '../support/gateway-world.ts'
 
 t.setTimeout(120_000)
@@ -36,14 +35,8 @@ function slowDown(pid: number): { readonly stop: () => Promise<void> } {
 const overload = { lagMs: 100, forMs: 1000 }
 
 void t.test('a slow process sheds cold lookups, then connections, and recovers', async (t) => {
-  const stand = await startStand(t.testdir(), { overload, routing: { lookupTimeoutMs: 10_000 } })
-  const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
-  t.teardown(async () => {
-    await stand.close()
-    await meta.close()
-  })
-  await stand.map('temp', [meta.address])
-  await stand.map('cold', [meta.address])
+  const stand = await startServedStand(t, { overload, routing: { lookupTimeoutMs: 10_000 } })
+  await stand.map('cold', [stand.meta.address])
   const gateway = stand.start()
   await until(stand.isReady)
   const client = await FrameClient.dial(stand.rpc)
@@ -70,13 +63,7 @@ void t.test('a slow process sheds cold lookups, then connections, and recovers',
 })
 
 void t.test('connections go past a worker that hangs, until it is back', async (t) => {
-  const stand = await startStand(t.testdir(), { workers: 2 })
-  const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
-  t.teardown(async () => {
-    await stand.close()
-    await meta.close()
-  })
-  await stand.map('temp', [meta.address])
+  const stand = await startServedStand(t, { workers: 2 })
   const gateway = stand.start()
   await until(stand.isReady)
   const [victim = 0] = childrenOf(gateway.child.pid ?? 0)
@@ -90,13 +77,7 @@ void t.test('connections go past a worker that hangs, until it is back', async (
 })
 
 void t.test('connections go past a slow worker', async (t) => {
-  const stand = await startStand(t.testdir(), { workers: 2, overload })
-  const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
-  t.teardown(async () => {
-    await stand.close()
-    await meta.close()
-  })
-  await stand.map('temp', [meta.address])
+  const stand = await startServedStand(t, { workers: 2, overload })
   const gateway = stand.start()
   await until(stand.isReady)
   t.equal(await askAppId(stand.rpc), 1)

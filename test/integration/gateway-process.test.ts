@@ -14,6 +14,7 @@ import {
   childrenOf,
   isAlive,
   runCommand,
+  startServedStand,
   startStand,
 } from '../support/gateway-process.ts'
 import { FrameClient, root, until } from '../support/gateway-world.ts'
@@ -132,13 +133,7 @@ void t.test('S3: what the gateway says it has applied, every worker serves', asy
 })
 
 void t.test('L-2: no new connection hangs while workers are killed', async (t) => {
-  const stand = await startStand(t.testdir(), { workers: 2 })
-  const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
-  t.teardown(async () => {
-    await stand.close()
-    await meta.close()
-  })
-  await stand.map('temp', [meta.address])
+  const stand = await startServedStand(t, { workers: 2 })
   const gateway = stand.start()
   await until(stand.isReady)
   const pid = gateway.child.pid ?? 0
@@ -178,13 +173,7 @@ void t.test('L-2: no new connection hangs while workers are killed', async (t) =
 void t.test(
   'L-1: the death of the primary does not cut off clients, and frees the port',
   async (t) => {
-    const stand = await startStand(t.testdir(), { workers: 2, drainMs: 1500 })
-    const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
-    t.teardown(async () => {
-      await stand.close()
-      await meta.close()
-    })
-    await stand.map('temp', [meta.address])
+    const stand = await startServedStand(t, { workers: 2, drainMs: 1500 })
     const gateway = stand.start()
     await until(stand.isReady)
     const workers = childrenOf(gateway.child.pid ?? 0)

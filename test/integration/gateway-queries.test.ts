@@ -14,6 +14,7 @@ import {
   type RequestFrame,
 } from '../../cluster/protocol/frame.ts'
 import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import {
   type FakeAnswer,
@@ -139,14 +140,7 @@ void t.test(
 
 void t.test('W-1: the arguments reach the meta as they came', async (t) => {
   const { client, metas } = await world(t, [ok(1)])
-  const header = {
-    version: 1,
-    appId: -1,
-    partitionIndex: -2,
-    clientTimeoutMs: 0,
-    partitionHash: 0n,
-    isBackupRequest: false,
-  } as const
+  const header = { ...emptyHeader, version: 1, appId: -1, partitionIndex: -2 } as const
   const forms = {
     indices: queryFrame('temp', { indices: [0, 3, -1] }),
     'no list': encodeRequest(
@@ -204,17 +198,9 @@ void t.test(
   'W-8, W-9, negotiation: other RPCs and unreadable arguments leave the connection open',
   async (t) => {
     const { client, metas } = await world(t, [ok(1)])
-    const header = {
-      version: 0,
-      appId: 0,
-      partitionIndex: 0,
-      clientTimeoutMs: 0,
-      partitionHash: 0n,
-      isBackupRequest: false,
-    } as const
     const good = queryFrame('temp').subarray(48 + 12 + QUERY.length)
     for (let cut = 0; cut < good.length; cut++) {
-      client.send(encodeRequest(header, QUERY, cut, Buffer.from(good.subarray(0, cut))))
+      client.send(encodeRequest(emptyHeader, QUERY, cut, Buffer.from(good.subarray(0, cut))))
       const reply = (await client.received(cut + 1))[cut]
       t.same(
         [reply?.errorName, reply?.seqid, reply?.result.length],
@@ -231,7 +217,7 @@ void t.test(
     }
     for (const [what, hex] of Object.entries(bad)) {
       const count = client.replies.length + 1
-      client.send(encodeRequest(header, QUERY, 1, Buffer.from(hex, 'hex')))
+      client.send(encodeRequest(emptyHeader, QUERY, 1, Buffer.from(hex, 'hex')))
       t.equal((await client.received(count))[count - 1]?.errorName, 'ERR_INVALID_DATA', what)
     }
     t.equal(metas[0]?.requests.length, 0, 'nothing of this was forwarded')
@@ -243,7 +229,7 @@ void t.test(
       'x'.repeat(60),
     ]) {
       const count = client.replies.length + 1
-      client.send(encodeRequest(header, name, -7, Buffer.from([0])))
+      client.send(encodeRequest(emptyHeader, name, -7, Buffer.from([0])))
       const reply = (await client.received(count))[count - 1]
       t.same(
         [reply?.errorName, reply?.name, reply?.seqid, reply?.result.length],
@@ -254,13 +240,15 @@ void t.test(
     const count = client.replies.length + 1
     client.send(
       encodeRequest(
-        header,
+        emptyHeader,
         Rpc.CLEAR_SCANNER.name,
         3,
         Buffer.from('0a0001000000000000000100', 'hex'),
       ),
     )
-    client.send(encodeRequest(header, Rpc.NEGOTIATION.name, 4, Buffer.from('0c0001000000', 'hex')))
+    client.send(
+      encodeRequest(emptyHeader, Rpc.NEGOTIATION.name, 4, Buffer.from('0c0001000000', 'hex')),
+    )
     const negotiated = (await client.received(count))[count - 1]
     t.equal(negotiated?.seqid, 4, 'clear_scanner is never answered')
     t.equal(decodeResult(Rpc.NEGOTIATION.result, negotiated?.result ?? Buffer.alloc(0)).status, 9)

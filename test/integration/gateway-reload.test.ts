@@ -3,12 +3,12 @@
  * test 12): no query fails for a client that connects again when its connection ends.
  */
 import t from 'tap'
-import { startFakeMeta } from '../support/fake-meta.ts'
 import {
   askAppId,
   childrenOf,
   isAlive,
   runCommand,
+  startServedStand,
   startStand,
 } from '../support/gateway-process.ts'
 import { FrameClient, until } from '../support/gateway-world.ts'
@@ -29,13 +29,7 @@ for (const { workers, count } of [
   { workers: 1, count: 200 },
 ])
   void t.test(`L-3: a reload fails no query, ${workers} worker(s), ${count} clients`, async (t) => {
-    const stand = await startStand(t.testdir(), { ...patient, workers, drainMs: 2000 })
-    const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
-    t.teardown(async () => {
-      await stand.close()
-      await meta.close()
-    })
-    await stand.map('temp', [meta.address])
+    const stand = await startServedStand(t, { ...patient, workers, drainMs: 2000 })
     const gateway = stand.start()
     await until(stand.isReady)
     const pid = gateway.child.pid ?? 0
@@ -95,18 +89,12 @@ for (const { workers, count } of [
 
 for (const workers of [2, 1])
   void t.test(`L-4: SIGTERM under load fails no query, ${workers} worker(s)`, async (t) => {
-    const stand = await startStand(t.testdir(), {
+    const stand = await startServedStand(t, {
       ...patient,
       workers,
       lameDuckMs: 1500,
       drainMs: 1000,
     })
-    const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
-    t.teardown(async () => {
-      await stand.close()
-      await meta.close()
-    })
-    await stand.map('temp', [meta.address])
     const first = stand.start()
     const [rpc, http] = [await freePort(), await freePort()]
     const words = ['--rpc.port', String(rpc), '--http.port', String(http)]

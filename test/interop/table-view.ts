@@ -7,6 +7,7 @@ import {
 } from '../../cluster/protocol/frame.ts'
 import { QueryCfgRequest, QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import type { PartitionConfiguration } from '../../cluster/protocol/layer2.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
 import { FrameConnection } from './frame-connection.ts'
 
@@ -60,13 +61,5 @@ export function header(given: {
   readonly partitionIndex?: number
   readonly partitionHash?: bigint
 }) {
-  return {
-    version: 0 as const,
-    appId: 0,
-    partitionIndex: 0,
-    clientTimeoutMs: 5000,
-    partitionHash: 0n,
-    isBackupRequest: false,
-    ...given,
-  }
+  return { ...emptyHeader, clientTimeoutMs: 5000, ...given }
 }

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Test } from 'tap'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import { startEmbeddedZooKeeper } from '../../cluster/coordinator/embedded/server.ts'
 import { connectZooKeeper } from '../../cluster/coordinator/zookeeper.ts'
@@ -12,6 +13,7 @@ import { decodeResult } from '../../cluster/protocol/frame.ts'
 import { QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
+import { type FakeMeta, startFakeMeta } from './fake-meta.ts'
 import { FrameClient, root, until } from './gateway-world.ts'
 import { freePort } from './ports.ts'
 
@@ -192,4 +194,19 @@ export async function startStand(
       await zookeeper.close()
     },
   }
+}
+
+/** A stand with the mapped table `temp`, whose meta answers with app id 1; both end with the test. */
+export async function startServedStand(
+  t: Test,
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<GatewayStand & { readonly meta: FakeMeta }> {
+  const stand = await startStand(t.testdir(), options)
+  const meta = await startFakeMeta(() => ({ error: 'ERR_OK', appId: 1 }))
+  t.teardown(async () => {
+    await stand.close()
+    await meta.close()
+  })
+  await stand.map('temp', [meta.address])
+  return { ...stand, meta }
 }

@@ -9,6 +9,7 @@ import {
   encodeRequest,
 } from '../../cluster/protocol/frame.ts'
 import { QueryCfgRequest } from '../../cluster/protocol/layer2.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import { loadConfig } from '../../cluster/runtime/config.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { Metrics } from '../../cluster/runtime/metrics.ts'
@@ -218,12 +219,9 @@ export function queryFrame(
   })
   return encodeRequest(
     {
+      ...emptyHeader,
       version: options.version ?? 0,
-      appId: 0,
-      partitionIndex: 0,
       clientTimeoutMs: options.timeoutMs ?? 0,
-      partitionHash: 0n,
-      isBackupRequest: false,
     },
     QUERY,
     options.seqid ?? 1,

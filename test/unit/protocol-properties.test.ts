@@ -44,6 +44,7 @@ import { BeaconMsg } from '../../cluster/protocol/fd.ts'
 import { AppInfo, QueryCfgRequest, QueryCfgResponse } from '../../cluster/protocol/layer2.ts'
 import { NativeFramer } from '../../cluster/protocol/native-frame.ts'
 import { decodePrepare } from '../../cluster/protocol/prepare.ts'
+import { emptyHeader } from '../../cluster/protocol/request-header.ts'
 import { Rpc, rpcByName } from '../../cluster/protocol/rpc-codes.ts'
 import { MultiGetRequest, UpdateRequest } from '../../cluster/protocol/rrdb.ts'
 import * as schema from '../../cluster/protocol/schema.ts'
@@ -530,19 +531,7 @@ function reasonOf(act: () => unknown): string {
 }
 
 const v0 = (changes: Readonly<Record<number, number>>): Buffer => {
-  const frame = encodeRequest(
-    {
-      version: 0,
-      appId: 0,
-      partitionIndex: 0,
-      clientTimeoutMs: 0,
-      partitionHash: 0n,
-      isBackupRequest: false,
-    },
-    'RPC_X',
-    1,
-    Buffer.from([0]),
-  )
+  const frame = encodeRequest(emptyHeader, 'RPC_X', 1, Buffer.from([0]))
   for (const [at, value] of Object.entries(changes)) frame.writeUInt32BE(value, Number(at))
   return frame
 }
