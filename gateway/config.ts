@@ -16,10 +16,9 @@ import {
 import { adminOptions, auditOptions, authOptions, historyOptions } from './admin/options.ts'
 import { allowanceOption } from './clients/rpc-policy.ts'
 import { rangeForm } from './clients/source-ranges.ts'
-import { endpointsOption } from './endpoints.ts'
+import { RANGES_MAX, endpointLimits, endpointsOption } from './endpoints.ts'
 import { STALE_POLICY_EXPECTED, STALE_POLICY_PATTERN } from './routing/staleness.ts'
 
-const RANGES_MAX = 256
 const ALLOWANCES_MAX = 256
 const host = { pattern: /^[A-Za-z0-9._-]{1,253}$/, expected: 'a host name or an IPv4 address' }
 
@@ -275,13 +274,6 @@ const options = defineConfig('One gateway: the address of many clusters', {
       min: 100,
       max: 60_000,
     }),
-    unknownTablesPerSecond: integer({
-      about: 'Unknown tables one address may ask a worker for; 0: any number',
-      default: 0,
-      min: 0,
-      max: 1_000_000,
-      unit: 'tables a second',
-    }),
     unknownTablesBurst: integer({
       about: 'Unknown tables that may be asked for at once, when the above is not 0',
       default: 100,
@@ -289,18 +281,7 @@ const options = defineConfig('One gateway: the address of many clusters', {
       max: 1_000_000,
       unit: 'tables',
     }),
-    connections: integer({
-      about: 'Connections of one worker process',
-      default: 50_000,
-      min: 1,
-      max: 1_000_000,
-    }),
-    connectionsPerSource: integer({
-      about: 'Connections of one worker process from one address',
-      default: 50_000,
-      min: 1,
-      max: 1_000_000,
-    }),
+    ...endpointLimits,
   }),
   requestTimeoutMs: duration({
     about: 'Every query is answered within this time; below the 5 s of the Java client',

@@ -10,8 +10,31 @@ import type { GatewayConfig } from './config.ts'
 import { controlRootOf } from './routing/control-nodes.ts'
 
 const ENDPOINTS_MAX = 16
-const RANGES_MAX = 256
+export const RANGES_MAX = 256
 const path = { pattern: /^(\/[^/\s]+)+$/, expected: 'a path such as /metaproxy/tables' }
+
+/** Of the main port, and of each further one for itself. */
+export const endpointLimits = {
+  connections: integer({
+    about: 'Connections of one worker process',
+    default: 50_000,
+    min: 1,
+    max: 1_000_000,
+  }),
+  connectionsPerSource: integer({
+    about: 'Connections of one worker process from one address',
+    default: 50_000,
+    min: 1,
+    max: 1_000_000,
+  }),
+  unknownTablesPerSecond: integer({
+    about: 'Unknown tables one address may ask a worker for; 0: any number',
+    default: 0,
+    min: 0,
+    max: 1_000_000,
+    unit: 'tables a second',
+  }),
+}
 
 export const endpointsOption = sections({
   about: 'Further ports, each for the tables of a root of its own or of another port',
@@ -31,24 +54,7 @@ export const endpointsOption = sections({
       of: text({ about: 'A range', ...rangeForm }),
       maxItems: RANGES_MAX,
     }),
-    connections: integer({
-      about: 'Connections of one worker process',
-      default: 50_000,
-      min: 1,
-      max: 1_000_000,
-    }),
-    connectionsPerSource: integer({
-      about: 'Connections of one worker process from one address',
-      default: 50_000,
-      min: 1,
-      max: 1_000_000,
-    }),
-    unknownTablesPerSecond: integer({
-      about: 'Unknown tables one address may ask a worker for; 0: any number',
-      default: 0,
-      min: 0,
-      max: 1_000_000,
-    }),
+    ...endpointLimits,
   }),
   maxItems: ENDPOINTS_MAX,
 })
