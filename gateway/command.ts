@@ -6,7 +6,7 @@
 import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import { type HttpServer, serveHttp } from '../cluster/runtime/http.ts'
 import { type RunningServer, type ServerContext, runServer } from '../cluster/runtime/process.ts'
-import { authProblems } from './admin/access.ts'
+import { approvalProblems, authProblems } from './admin/access.ts'
 import { exposureProblems, exposureWarnings } from './admin/exposure.ts'
 import { type AdminParts, type AdminServer, startAdmin } from './admin/server.ts'
 import { adminTlsProblems } from './admin/tls-listener.ts'
@@ -51,6 +51,7 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
       ...adminTlsProblems(config.http),
       ...exposureProblems(config.http, config.auth.enabled),
       ...authProblems(config.auth),
+      ...approvalProblems(config),
     ],
     start: async (context) => {
       context.metrics.setLabels(tagLabels(context.config.metric.tags))

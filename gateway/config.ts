@@ -13,7 +13,13 @@ import {
   size,
   text,
 } from '../cluster/runtime/options.ts'
-import { adminOptions, auditOptions, authOptions, historyOptions } from './admin/options.ts'
+import {
+  adminOptions,
+  approvalOptions,
+  auditOptions,
+  authOptions,
+  historyOptions,
+} from './admin/options.ts'
 import { allowanceOption } from './clients/rpc-policy.ts'
 import { rangeForm } from './clients/source-ranges.ts'
 import { RANGES_MAX, endpointLimits, endpointsOption } from './endpoints.ts'
@@ -310,6 +316,7 @@ const options = defineConfig('One gateway: the address of many clusters', {
   }),
   auth: authOptions,
   admin: adminOptions,
+  approval: approvalOptions,
   audit: auditOptions,
   history: historyOptions,
   workers: integer({

@@ -26,23 +26,27 @@ export async function putHeaders(
   return { ...input.changeHeaders, ...precondition }
 }
 
-/** Of a preview that is shown already: with --apply the changes, else the hint how. */
+/** Of a preview that is shown already: with --apply the changes, or who must be asked; else the hint. */
 export async function applied(
   input: CommandInput,
   previewed: { readonly json: unknown; readonly shown: string; readonly hasInvalid: boolean },
 ): Promise<CommandOutput> {
   const { json, shown, hasInvalid } = previewed
-  if (flag(input, 'apply') === undefined)
-    return {
-      json,
-      text: `${shown}\n\nnothing was changed; --apply to change it`,
-      failed: hasInvalid,
-    }
+  if (flag(input, 'apply') === undefined) {
+    const asks =
+      asObject(json)['needsApproval'] === true ? 'ask a second person for it' : 'change it'
+    return { json, text: `${shown}\n\nnothing was changed; --apply to ${asks}`, failed: hasInvalid }
+  }
   const answer = await input.api.call('/tables:apply', {
     method: 'POST',
     body: { token: asObject(json)['token'] },
     headers: input.changeHeaders,
   })
+  if (answer.status === 202) {
+    const id = plain(asObject(answer.json)['id'])
+    const text = `${shown}\n\nnothing was changed; it waits for a second person: approvals approve ${id}`
+    return { json: answer.json, text, failed: hasInvalid }
+  }
   const { done, failed, skipped } = asObject(answer.json)
   return {
     json: answer.json,

@@ -4,6 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
+import { approvalCommands } from './shell-approvals.ts'
 import type { CommandOutput, ShellCommand } from './shell-command.ts'
 import { fleetCommands } from './shell-fleet.ts'
 import { gatewayCommands } from './shell-gateways.ts'
@@ -11,7 +12,12 @@ import { GatewayApi, ShellError } from './shell-http.ts'
 import { tableCommands } from './shell-tables.ts'
 import { readWords, splitLine } from './shell-words.ts'
 
-const commands: readonly ShellCommand[] = [...tableCommands, ...gatewayCommands, ...fleetCommands]
+const commands: readonly ShellCommand[] = [
+  ...tableCommands,
+  ...approvalCommands,
+  ...gatewayCommands,
+  ...fleetCommands,
+]
 const common = ['gateway', 'meta', 'token-file', 'json', 'help', 'reason', 'dry-run'] as const
 const GATEWAY = 'http://127.0.0.1:34680'
 const HISTORY_MAX = 1000

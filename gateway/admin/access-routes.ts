@@ -323,6 +323,7 @@ function sessionInfo(parts: AccessParts, identity: Authenticated | undefined): S
     ...(identity?.csrfToken === undefined ? {} : { csrfToken: identity.csrfToken }),
     environment: { name: admin.environment, production: admin.production },
     reasonRequired: services.reasonRequired,
+    approvalAbove: services.approvals.above,
     gateway: services.gatewayId,
     version: programVersion(),
   }

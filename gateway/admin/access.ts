@@ -42,6 +42,12 @@ export function authProblems(auth: AuthConfig): readonly string[] {
   return problems
 }
 
+/** One person alone cannot ask and approve. */
+export function approvalProblems({ auth, approval }: Pick<GatewayConfig, 'auth' | 'approval'>) {
+  if (approval.bulkAbove === 0 || auth.enabled) return []
+  return ['approval.bulkAbove: needs auth.enabled: where nobody logs in there are no two people']
+}
+
 export function openAccess(services: Services, auth: AuthConfig): Access | undefined {
   if (!auth.enabled) return undefined
   const { runtime, coordinator, tree, journal } = services

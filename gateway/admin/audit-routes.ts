@@ -28,6 +28,7 @@ const columns = [
   'prev',
   'hash',
   'versions',
+  'approvedBy',
 ] as const satisfies readonly (keyof AuditEntry)[]
 
 export function auditRoutes(api: Api, audit: AuditLog): void {

@@ -10,6 +10,7 @@ import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { ChangeAuthor } from './api/problem.ts'
 import { type AuditHead, noEntries, parseHead, readEntry, seqName } from './audit-chain.ts'
 import { type ControlTree, isCode } from './control-tree.ts'
+import { changeAuthor } from './journal.ts'
 
 interface OwnChange {
   readonly zxid: bigint
@@ -115,12 +116,12 @@ export class AuditTail {
       )
       const read = readEntry(data.toString('utf8'))
       if (!('entry' in read)) return false
-      const { kind, name, source, actor, at, reason, after } = read.entry
+      const { kind, name, source, after } = read.entry
       if (kind === 'table' && source !== 'external')
         this.#keep(name, {
           zxid: stat.createdZxid,
           isDeletion: after === null,
-          author: { actor, source, at, ...(reason === undefined ? {} : { reason }) },
+          author: changeAuthor(read.entry),
         })
       return true
     } catch (error) {

@@ -67,8 +67,8 @@ function byToken(accounts: Accounts, authorization: string): Authenticated {
   const [, text = ''] = /^Bearer +(\S+)$/i.exec(authorization) ?? []
   const token = accounts.tokenOf(text)
   if (token === undefined) throw new ApiError('bad-credentials', 'the token is unknown or expired')
-  const name = `${token.owner}/${token.name}`
-  return { caller: { name, via: 'token', grants: token.grants } }
+  const { owner, grants } = token
+  return { caller: { name: `${owner}/${token.name}`, via: 'token', grants, owner } }
 }
 
 function byCookie(

@@ -5,14 +5,15 @@
  */
 import type { BatchChange, BatchResult, ItemResult } from './api/changes.ts'
 import { ATOMIC_MAX } from './api/changes.ts'
+import type { PlannedChange } from './approval-store.ts'
 import type { EventHub } from './event-hub.ts'
 import type { LoadedSet } from './change-sets.ts'
 import type { Author } from './journal.ts'
 import { ApiError, asApiError, badField, problemOf } from './problem.ts'
 import type { Caller } from './rights.ts'
-import { type TableChangeRequest, type TableEdits, checkedName } from './table-edits.ts'
+import { type TableChangeRequest, type TableEdits, checkedName, isThawing } from './table-edits.ts'
 
-const TOGETHER = 40
+export const TOGETHER = 40
 
 export class BulkChanges {
   readonly #edits: TableEdits
@@ -31,8 +32,7 @@ export class BulkChanges {
   ): Promise<BatchResult> {
     const wanted = changes.map(requestOf)
     if (!atomic) return this.#each(caller, author, wanted, undefined)
-    if (wanted.length > ATOMIC_MAX)
-      throw badField('changes', `an atomic batch has at most ${ATOMIC_MAX} changes`)
+    checkAtomic(wanted.length)
     return this.#atomic(caller, author, wanted)
   }
 
@@ -51,21 +51,57 @@ export class BulkChanges {
   }
 
   /** `token` names it in events. */
-  async apply(
+  async apply(caller: Caller, author: Author, set: LoadedSet, token: string): Promise<BatchResult> {
+    return this.#each(caller, author, requestsOf(set), token)
+  }
+
+  /**
+   * Changes for somebody else to approve: the texts and the versions that they were seen in. Those that
+   * cannot be made are invalid there; what is told when none is left, or when it is all or nothing, is
+   * the `BatchResult`.
+   */
+  async plan(
     caller: Caller,
-    author: Author,
-    { origin, items }: LoadedSet,
-    token: string,
-  ): Promise<BatchResult> {
-    const wanted = items.map(({ name, etag, text, thaws }): TableChangeRequest => ({
-      name,
-      wish:
-        text === null
-          ? { kind: 'delete' }
-          : { kind: 'exact', text, action: origin, ...(thaws === true ? { thaws } : {}) },
-      precondition: etag === undefined ? { ifNoneMatch: '*' } : { ifMatch: etag },
-    }))
-    return this.#each(caller, author, wanted, token)
+    requests: readonly TableChangeRequest[],
+    atomic: boolean,
+  ): Promise<readonly PlannedChange[] | BatchResult> {
+    const planned: PlannedChange[] = []
+    const results: ItemResult[] = []
+    for (let at = 0; at < requests.length; at += TOGETHER) {
+      const some = requests.slice(at, at + TOGETHER)
+      const decided = await Promise.all(some.map((request) => this.#planOne(caller, request)))
+      planned.push(...decided.map(({ change }) => change))
+      results.push(...decided.map(({ result }) => result))
+    }
+    const refused = planned.filter(({ kind }) => kind === 'invalid').length
+    const isAsked = atomic ? refused === 0 : refused < planned.length
+    if (isAsked) return planned
+    return summed(
+      results.map((one) => (atomic && one.problem ? { ...one, status: 'failed' } : one)),
+    )
+  }
+
+  async #planOne(
+    caller: Caller,
+    request: TableChangeRequest,
+  ): Promise<{ readonly change: PlannedChange; readonly result: ItemResult }> {
+    const { name, wish } = request
+    try {
+      const { before, text } = await this.#edits.decide(caller, request)
+      const change: PlannedChange = {
+        kind: before === undefined ? 'create' : text === null ? 'delete' : 'change',
+        name,
+        ...(before === undefined ? {} : { before: before.node.text, etag: before.table.etag }),
+        ...(text === null ? {} : { after: text }),
+        ...(isThawing(wish) ? { thaws: true } : {}),
+      }
+      return { change, result: { name, status: 'skipped' } }
+    } catch (error) {
+      if (isOfAll(error)) throw error
+      const { message, facts } = asApiError(error)
+      const errors = [...(facts.errors ?? [{ field: '', message }])]
+      return { change: { kind: 'invalid', name, errors }, result: failure(name, error, '') }
+    }
   }
 
   async #atomic(
@@ -77,7 +113,7 @@ export class BulkChanges {
       const views = await this.#edits.apply(caller, author, wanted)
       return summed(wanted.map(({ name }, index) => done(name, views[index]?.table)))
     } catch (error) {
-      if (asApiError(error).code === 'outcome-unknown' || isOfAll(error)) throw error
+      if (isOfAll(error)) throw error
       return this.#blame(caller, author, wanted, error)
     }
   }
@@ -145,7 +181,18 @@ export class BulkChanges {
   }
 }
 
-function requestOf(change: BatchChange): TableChangeRequest {
+export function requestsOf({ origin, items }: LoadedSet): TableChangeRequest[] {
+  return items.map(({ name, etag, text, thaws }) => ({
+    name,
+    wish:
+      text === null
+        ? { kind: 'delete' }
+        : { kind: 'exact', text, action: origin, ...(thaws === true ? { thaws } : {}) },
+    precondition: etag === undefined ? { ifNoneMatch: '*' } : { ifMatch: etag },
+  }))
+}
+
+export function requestOf(change: BatchChange): TableChangeRequest {
   const name = checkedName(change.name)
   switch (change.action) {
     case 'create':
@@ -171,12 +218,17 @@ function requestOf(change: BatchChange): TableChangeRequest {
   }
 }
 
+export function checkAtomic(count: number): void {
+  if (count > ATOMIC_MAX)
+    throw badField('changes', `an atomic batch has at most ${ATOMIC_MAX} changes`)
+}
+
 function done(name: string, table: ItemResult['table']): ItemResult {
   return { name, status: 'done', ...(table === undefined ? {} : { table }) }
 }
 
 /** Somebody was faster: that is no failure of this change, it was never tried. */
-const overtaken = new Set(['changed-meanwhile', 'exists', 'not-found'])
+export const overtaken = new Set(['changed-meanwhile', 'exists', 'not-found'])
 
 function failure(name: string, error: unknown, requestId: string): ItemResult {
   const problem = problemOf(error, requestId)
@@ -184,9 +236,9 @@ function failure(name: string, error: unknown, requestId: string): ItemResult {
 }
 
 /** Not the fault of one item. */
-function isOfAll(error: unknown): boolean {
+export function isOfAll(error: unknown): boolean {
   if (!(error instanceof ApiError)) return true
-  return error.code === 'zookeeper-unavailable' || error.code === 'busy'
+  return ['zookeeper-unavailable', 'outcome-unknown', 'busy'].includes(error.code)
 }
 
 function summed(results: readonly ItemResult[]): BatchResult {

@@ -13,14 +13,16 @@ import {
   ImportRequest,
 } from './api/changes.ts'
 import { ChangeHeaders, DryRunQuery, NameParams } from './api/requests.ts'
-import { BulkChanges } from './bulk-changes.ts'
-import type { RegistryChange } from './change-sets.ts'
+import { Approval } from './api/approvals.ts'
+import type { AskedChange } from './approvals.ts'
+import { BulkChanges, checkAtomic, requestOf, requestsOf } from './bulk-changes.ts'
 import { metasOf } from './clusters.ts'
-import { csvLine } from './csv.ts'
+import { csvFile, jsonFile } from './export-file.ts'
 import { readImport } from './import-file.ts'
+import type { Author } from './journal.ts'
 import { jsonPieces } from './json-pieces.ts'
 import { takeLargeBodies } from './large-body.ts'
-import { ApiError, badField } from './problem.ts'
+import { badField } from './problem.ts'
 import {
   type Answer,
   type Api,
@@ -31,9 +33,9 @@ import {
   sameAgain,
   send,
 } from './requests.ts'
-import { demand } from './rights.ts'
+import { type Caller, demand } from './rights.ts'
 import type { Services } from './services.ts'
-import type { TableView } from './table-view.ts'
+import type { TableChangeRequest } from './table-edits.ts'
 import { WantedChanges, checkedAddress, replaced } from './wanted-changes.ts'
 
 /** An import, and lists of thousands of names. */
@@ -42,19 +44,36 @@ const RESULTS_KEPT_MAX = 1000
 
 /** In a scope of its own, for the size of its bodies. */
 export function changeRoutes(api: Api, services: Services): void {
-  const { runtime, edits, requests, reasonRequired, changeSets } = services
+  const { runtime, edits, requests, reasonRequired, changeSets, approvals, clusters } = services
   const pause = (): Promise<void> =>
     new Promise((resolve) => {
       runtime.timers.soon(resolve)
     })
   takeLargeBodies(api, BODY_BYTES_MAX, pause)
-  const sendSet = (reply: FastifyReply, { items, ...facts }: ChangeSet): FastifyReply =>
-    send(reply, { status: 200, pieces: jsonPieces(facts, 'items', items, pause) })
+  const sendSet = (reply: FastifyReply, { items, ...facts }: ChangeSet): FastifyReply => {
+    const { create, change, delete: gone } = facts.counts
+    const needsApproval = approvals.isNeeded(create + change + gone)
+    const head = { ...facts, ...(needsApproval ? { needsApproval } : {}) }
+    return send(reply, { status: 200, pieces: jsonPieces(head, 'items', items, pause) })
+  }
   /** A short one is kept for a repeated idempotency key. */
   const answerWith = (result: BatchResult): Answer => {
     const { results, ...facts } = result
     if (results.length <= RESULTS_KEPT_MAX) return { status: 200, body: result }
     return { status: 200, pieces: jsonPieces(facts, 'results', results, pause) }
+  }
+  /** Nothing changes before somebody else approves it. */
+  const ask = async (
+    caller: Caller,
+    author: Author,
+    changes: readonly TableChangeRequest[],
+    what: Omit<AskedChange, 'items'>,
+  ): Promise<Answer> => {
+    const planned = await bulk.plan(caller, changes, what.atomic)
+    if ('results' in planned) return answerWith(planned)
+    const approval = await approvals.ask(caller, author, { ...what, items: planned })
+    const location = `/api/v1/approvals/${approval.id}`
+    return { status: 202, headers: { location }, body: approval }
   }
   const wanted = new WantedChanges(services, pause)
   const bulk = new BulkChanges(edits, services.events)
@@ -68,17 +87,23 @@ export function changeRoutes(api: Api, services: Services): void {
         querystring: DryRunQuery,
         headers: ChangeHeaders,
         body: BatchRequest,
-        response: answers({ 200: BatchResult }),
+        response: answers({ 200: BatchResult, 202: Approval }),
       },
     },
     async (request, reply) => {
       const caller = callerOf(request)
       const { atomic, changes } = request.body
-      if (request.query.dry_run === true)
-        return send(reply, answerWith(await bulk.dryRun(caller, changes)))
+      const needsApproval = approvals.isNeeded(changes.length)
+      if (request.query.dry_run === true) {
+        const result = await bulk.dryRun(caller, changes)
+        return send(reply, answerWith({ ...result, ...(needsApproval ? { needsApproval } : {}) }))
+      }
       const author = authorOf(request, reasonRequired)
-      const act = async (): Promise<Answer> =>
-        answerWith(await bulk.batch(caller, author, changes, atomic))
+      const act = async (): Promise<Answer> => {
+        if (!needsApproval) return answerWith(await bulk.batch(caller, author, changes, atomic))
+        if (atomic) checkAtomic(changes.length)
+        return ask(caller, author, changes.map(requestOf), { origin: 'batch', atomic })
+      }
       return send(reply, await once(requests, request, sameAgain, act))
     },
   )
@@ -130,7 +155,7 @@ export function changeRoutes(api: Api, services: Services): void {
         summary: 'Carry out a preview',
         headers: ChangeHeaders,
         body: ApplyRequest,
-        response: answers({ 200: ApplyResult }),
+        response: answers({ 200: ApplyResult, 202: Approval }),
       },
     },
     async (request, reply) => {
@@ -139,9 +164,16 @@ export function changeRoutes(api: Api, services: Services): void {
       const { token, include } = request.body
       const act = async (): Promise<Answer> => {
         const set = await changeSets.take(token, caller.name)
-        if (set.registry !== undefined) await replaceInRegistry(services, request, set.registry)
+        const { origin, registry } = set
         const only = include === undefined ? undefined : new Set(include)
         const items = set.items.filter(({ name }) => only?.has(name) ?? true)
+        if (approvals.isNeeded(items.length))
+          return ask(caller, author, requestsOf({ origin, items }), {
+            origin,
+            atomic: false,
+            registry,
+          })
+        if (registry !== undefined) await clusters.replaceMetas(caller, author, registry)
         return answerWith(await bulk.apply(caller, author, { ...set, items }, token))
       }
       return send(reply, await once(requests, request, sameAgain, act))
@@ -228,63 +260,4 @@ export function changeRoutes(api: Api, services: Services): void {
       return sendSet(reply, await changeSets.make('replace-meta', caller.name, changes, registry))
     },
   )
-}
-
-/** A conflict stops the whole: mappings and registry would disagree otherwise. */
-async function replaceInRegistry(
-  services: Services,
-  request: Parameters<typeof callerOf>[0],
-  { cluster, etag, metas }: RegistryChange,
-): Promise<void> {
-  const current = services.clusters.get(cluster)
-  const { peer, note } = current
-  try {
-    await services.clusters.put(
-      callerOf(request),
-      authorOf(request, services.reasonRequired),
-      cluster,
-      {
-        metas: [...metas],
-        ...(peer === undefined ? {} : { peer }),
-        ...(note === undefined ? {} : { note }),
-      },
-      { ifMatch: etag },
-      false,
-    )
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.code !== 'changed-meanwhile') throw error
-    throw new ApiError('changed-meanwhile', `${error.message}: make the preview again`, error.facts)
-  }
-}
-
-/** One table a line. `value` where writing it again gives the same text, else the text itself. */
-function* jsonFile(views: readonly TableView[], root: string, at: string): Generator<string> {
-  const head = { format: 'metaproxy-tables/1', exportedAt: at, root }
-  yield `${JSON.stringify(head).slice(0, -1)},"tables":[`
-  let comma = '\n'
-  for (const { name, node } of views) {
-    const value = rewritable(node.text)
-    const item = value === undefined ? { name, raw: node.text } : { name, value }
-    yield `${comma}${JSON.stringify(item)}`
-    comma = ',\n'
-  }
-  yield '\n]}\n'
-}
-
-function rewritable(text: string): object | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-    return isObject && JSON.stringify(value) === text ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function* csvFile(views: readonly TableView[]): Generator<string> {
-  yield csvLine(['table', 'cluster', 'metas', 'group', 'note'])
-  for (const { name, table } of views) {
-    const { cluster = '', metas = [], group = '', note = '' } = table
-    yield csvLine([name, cluster, metas.join(','), group, note])
-  }
 }

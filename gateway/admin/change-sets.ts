@@ -11,6 +11,7 @@ import type { ChangeItem, ChangeKind, ChangeSet } from './api/changes.ts'
 import { changeKinds } from './api/changes.ts'
 import type { FieldError } from './api/problem.ts'
 import { type ControlTree, isCode } from './control-tree.ts'
+import { piecesOf, readPieces, removeWithPieces } from './item-pieces.ts'
 import { ApiError, asApiError, fromCoordinator } from './problem.ts'
 import type { TableView } from './table-view.ts'
 
@@ -56,7 +57,6 @@ export interface LoadedSet {
 }
 
 const LIVES_MS = 15 * 60_000
-const PIECE_BYTES = 200_000
 const SETS_MAX = 100
 
 export class ChangeSets {
@@ -119,11 +119,7 @@ export class ChangeSets {
       const { data, stat } = await this.#coordinator.get(path)
       const set = JSON.parse(data.toString('utf8')) as StoredSet
       if (set.owner !== caller || set.expiresAtMs < this.#wallMs()) throw gone
-      const items: StoredItem[] = []
-      for (let index = 0; index < set.pieces; index++) {
-        const piece = await this.#coordinator.get(`${path}/${index}`)
-        items.push(...(JSON.parse(piece.data.toString('utf8')) as readonly StoredItem[]))
-      }
+      const items = (await readPieces(this.#coordinator, path, set.pieces)) as StoredItem[]
       const taken = Buffer.from(JSON.stringify({ ...set, owner: '' }))
       await this.#coordinator.set(path, taken, stat.version)
       await this.#remove(token).catch(() => undefined)
@@ -166,30 +162,9 @@ export class ChangeSets {
     }
   }
 
-  async #remove(token: string): Promise<void> {
-    const path = this.#tree.path('previews', token)
-    for (const name of await this.#coordinator.children(path))
-      await this.#coordinator.remove(`${path}/${name}`).catch(() => undefined)
-    await this.#coordinator.remove(path)
+  #remove(token: string): Promise<void> {
+    return removeWithPieces(this.#coordinator, this.#tree.path('previews', token))
   }
-}
-
-/** Lists of their own, so that neither writing nor reading ten thousand items is one long turn. */
-function* piecesOf(items: readonly StoredItem[]): Generator<Buffer> {
-  let texts: string[] = []
-  let bytes = 0
-  for (const item of items) {
-    const text = JSON.stringify(item)
-    const size = Buffer.byteLength(text) + 1
-    if (bytes + size > PIECE_BYTES && bytes > 0) {
-      yield Buffer.from(`[${texts.join(',')}]`)
-      texts = []
-      bytes = 0
-    }
-    texts.push(text)
-    bytes += size
-  }
-  if (bytes > 0) yield Buffer.from(`[${texts.join(',')}]`)
 }
 
 function encode(set: object): Buffer {

@@ -4,6 +4,7 @@
  */
 import { canonicalMetas, parseMetas } from '../routing/mapping.ts'
 import type { Cluster, ClusterEdit, ClusterList } from './api/clusters.ts'
+import type { RegistryChange } from './change-sets.ts'
 import type { Author } from './journal.ts'
 import { ApiError, badField } from './problem.ts'
 import {
@@ -80,6 +81,31 @@ export class Clusters {
     }
     const entry = await this.#registry.change(author, name, precondition, make, { isDryRun })
     return describe(name, entry, this.#usesNow().get(name))
+  }
+
+  /**
+   * Other metas than those that were seen; nothing where they are these already. A conflict stops the
+   * whole: mappings and registry would disagree otherwise.
+   */
+  async replaceMetas(
+    caller: Caller,
+    author: Author,
+    { cluster, etag, metas }: RegistryChange,
+  ): Promise<void> {
+    const { metas: current, peer, note } = this.get(cluster)
+    if (canonicalMetas(current) === canonicalMetas(metas)) return
+    const edit = {
+      metas: [...metas],
+      ...(peer === undefined ? {} : { peer }),
+      ...(note === undefined ? {} : { note }),
+    }
+    try {
+      await this.put(caller, author, cluster, edit, { ifMatch: etag }, false)
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 'changed-meanwhile') throw error
+      const detail = `${error.message}: make the preview again`
+      throw new ApiError('changed-meanwhile', detail, error.facts)
+    }
   }
 
   /** Its mappings must go first. */

@@ -8,6 +8,7 @@
  *     audit/<day>[.n]/<seq>        the entries, hash-chained
  *     users/<name>   tokens/<id>   sessions/<id>   secret, as far as ZooKeeper knows who asks
  *     requests/<day>/<key>   previews/<token>/<n>
+ *     approvals/<id>/<n>           changes that wait for a second person (`approval-store.ts`)
  *     token-uses/<id>              modified when the token was used
  *     drains/<gateway>             an operator wants it left by its clients: {"actor", "at", …}
  *     questions/<place>/…          to all gateways, and their answers (`routing/fleet-questions.ts`)
@@ -28,6 +29,7 @@ const folders = [
   'audit',
   'requests',
   'previews',
+  'approvals',
   'locks',
   'drains',
   'questions',

@@ -8,6 +8,7 @@
  */
 import type { Coordinator, CoordinatorOperation } from '../../cluster/coordinator/coordinator.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
+import type { ChangeAuthor } from './api/problem.ts'
 import {
   type AuditFacts,
   type AuditHead,
@@ -28,6 +29,26 @@ export interface Author {
   readonly from: string
   readonly requestId: string
   readonly reason: string | undefined
+  /** The second person, where a change needs one (`approvals.ts`). */
+  readonly approvedBy?: string
+}
+
+/** As versions of mappings and conflicts name them: less than an audit entry or a version says. */
+export function changeAuthor(facts: {
+  readonly actor: string
+  readonly source: string
+  readonly at: string
+  readonly reason?: string | undefined
+  readonly approvedBy?: string | undefined
+}): ChangeAuthor {
+  const { actor, source, at, reason, approvedBy } = facts
+  return {
+    actor,
+    source,
+    at,
+    ...(reason === undefined ? {} : { reason }),
+    ...(approvedBy === undefined ? {} : { approvedBy }),
+  }
 }
 
 export interface EntryDraft {
@@ -170,7 +191,7 @@ export class Journal {
   }
 
   #facts(author: Author, at: string, draft: EntryDraft): AuditFacts {
-    const { actor, source, from, requestId, reason } = author
+    const { actor, source, from, requestId, reason, approvedBy } = author
     return {
       at,
       actor,
@@ -180,6 +201,7 @@ export class Journal {
       kind: draft.kind,
       name: draft.name,
       ...(reason === undefined ? {} : { reason }),
+      ...(approvedBy === undefined ? {} : { approvedBy }),
       before: draft.before,
       after: draft.after,
       ...(draft.versions === undefined ? {} : { versions: draft.versions }),

@@ -7,16 +7,19 @@ import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 const verbs = [
   'adopt',
   'apply',
+  'approve',
   'batch',
   'drain',
   'export',
   'import',
   'preview',
   'probe',
+  'reject',
   'replace-meta',
   'resume',
   'revert',
   'verify',
+  'withdraw',
 ].join('|')
 const withVerb = new RegExp(`^(/api/v1/[a-z]+(?:/[^/?:]+)?):(${verbs})(?=\\?|$)`)
 

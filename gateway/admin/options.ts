@@ -108,3 +108,15 @@ export const adminOptions = section('Admin API and page', {
     address({ about: 'Where clients connect, as the page tells it; the address of rpc else' }),
   ),
 })
+
+export const approvalOptions = section('Changes that a second person must approve', {
+  bulkAbove: integer({
+    about:
+      'Mappings that one request may change alone; more wait for the approval of somebody else, ' +
+      'for a day at most. Needs auth; the same at all gateways. 0: any number',
+    default: 0,
+    min: 0,
+    max: 20_000,
+    unit: 'mappings',
+  }),
+})

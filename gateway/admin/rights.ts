@@ -8,6 +8,13 @@ export interface Caller {
   readonly name: string
   readonly via: 'local' | 'oidc' | 'token' | 'loopback'
   readonly grants: readonly Grant[]
+  /** Of a token: who made it. */
+  readonly owner?: string
+}
+
+/** A token acts for who made it: the two are one person. */
+export function personOf({ name, owner }: Pick<Caller, 'name' | 'owner'>): string {
+  return owner ?? name
 }
 
 /** Throws what is missing: the right, or the right on this cluster or group. */

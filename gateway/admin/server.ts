@@ -21,6 +21,7 @@ import type { TableView } from '../table-view.ts'
 import type { ProbeResult } from '../upstream/probes.ts'
 import { AclPage, AclQuery, AclReport } from './acl-report.ts'
 import { authenticationOf, openAccess } from './access.ts'
+import { approvalRoutes } from './approval-routes.ts'
 import { accessRoutes, sessionRoutes } from './access-routes.ts'
 import { auditRoutes } from './audit-routes.ts'
 import { changeRoutes } from './change-routes.ts'
@@ -145,6 +146,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
         accessRoutes(guarded, accessParts)
         tableRoutes(guarded, services)
         await guarded.register(async (large) => changeRoutes(large, services))
+        approvalRoutes(guarded, services)
         clusterRoutes(guarded, services)
         groupRoutes(guarded, services)
         gatewayRoutes(guarded, services)

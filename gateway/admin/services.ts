@@ -10,6 +10,7 @@ import type { ProbeResult } from '../upstream/probes.ts'
 import type { ClusterHealth } from './api/clusters.ts'
 import type { Overview } from './api/gateways.ts'
 import type { ChangePreview, TableRoute, TableSnippet } from './api/tables.ts'
+import { Approvals } from './approvals.ts'
 import { AuditLog } from './audit-log.ts'
 import { AuditTrimmer } from './audit-trim.ts'
 import { ChangeSets } from './change-sets.ts'
@@ -44,7 +45,7 @@ export interface ServiceParts {
   readonly coordinator: Coordinator
   readonly config: Pick<
     GatewayConfig,
-    'rpc' | 'zookeeper' | 'routing' | 'admin' | 'audit' | 'history'
+    'rpc' | 'zookeeper' | 'routing' | 'admin' | 'approval' | 'audit' | 'history'
   >
   /** What this gateway answers clients now; undefined where that is not known. */
   readonly lookup: (table: string) => Promise<RouteServed | undefined>
@@ -82,6 +83,7 @@ export class Services {
   readonly audit: AuditLog
   readonly requests: IdempotentRequests
   readonly changeSets: ChangeSets
+  readonly approvals: Approvals
   readonly probes: ClusterProbes
   readonly observer: Observer
   readonly reasonRequired: boolean
@@ -162,10 +164,20 @@ export class Services {
     this.alsoTidy(() => this.#closeSecrets())
     this.alsoTidy(() => this.requests.expire())
     this.alsoTidy(() => this.changeSets.expire())
+    this.alsoTidy(() => this.approvals.tidy())
     this.alsoTidy(() => auditTrimmer.trim())
     this.alsoTidy(() => historyTrimmer.trim())
     this.requests = new IdempotentRequests(coordinator, tree, wallMs)
     this.changeSets = new ChangeSets(coordinator, tree, wallMs)
+    this.approvals = new Approvals({
+      ...common,
+      mirror,
+      edits: this.edits,
+      events: this.events,
+      above: config.approval.bulkAbove,
+      changeRegistry: (caller, author, change) =>
+        this.clusters.replaceMetas(caller, author, change),
+    })
     this.probes = new ClusterProbes(runtime)
     this.observer = new Observer({
       ...common,
@@ -327,6 +339,7 @@ export class Services {
     this.clusterRegistry.close()
     this.groupRegistry.close()
     this.fleet.close()
+    this.approvals.close()
     this.asker.close()
     this.probes.close()
   }

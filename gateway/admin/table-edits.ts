@@ -8,7 +8,7 @@ import { type Mapping, isTableName, parseMapping } from '../routing/mapping.ts'
 import type { ChangeAuthor } from './api/problem.ts'
 import type { Table, TableEdit, TablePatch } from './api/tables.ts'
 import { type ControlTree, isCode, makePath } from './control-tree.ts'
-import type { Author, EntryDraft, Journal } from './journal.ts'
+import { type Author, type EntryDraft, type Journal, changeAuthor } from './journal.ts'
 import { ApiError, badField, fromCoordinator } from './problem.ts'
 import { type Caller, demand } from './rights.ts'
 import type { StoredVersion, TableHistories } from './table-history.ts'
@@ -127,7 +127,7 @@ export class TableEdits {
       if (decided.some(({ before }) => before === undefined)) await makePath(coordinator, root)
       const operations = await Promise.all(
         decided.map((change, index) =>
-          this.#operations(authorFacts(author, at), change, firstSeq + index),
+          this.#operations(changeAuthor({ ...author, at }), change, firstSeq + index),
         ),
       )
       return {
@@ -137,7 +137,9 @@ export class TableEdits {
       }
     })
     const at = entries[0]?.entry.at ?? ''
-    return Promise.all(requests.map(({ name }) => this.#show(name, authorFacts(author, at))))
+    return Promise.all(
+      requests.map(({ name }) => this.#show(name, changeAuthor({ ...author, at }))),
+    )
   }
 
   async #show(name: string, changedBy: ChangeAuthor): Promise<TableView | undefined> {
@@ -273,11 +275,7 @@ function draftOf({ name, action, before, text }: DecidedChange): EntryDraft {
   return { action, kind: 'table', name, before: before?.node.text ?? null, after: text }
 }
 
-function authorFacts({ actor, source, reason }: Author, at: string): ChangeAuthor {
-  return { actor, source, at, ...(reason === undefined ? {} : { reason }) }
-}
-
-function isThawing(wish: TableWish): boolean {
+export function isThawing(wish: TableWish): boolean {
   if (wish.kind === 'put') return thaws(wish.edit)
   if (wish.kind === 'exact') return wish.thaws === true
   return wish.kind === 'patch' && thaws(wish.patch)

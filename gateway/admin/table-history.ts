@@ -8,6 +8,7 @@ import type { ChangeAuthor } from './api/problem.ts'
 import type { HistoryEntry } from './api/tables.ts'
 import { seqName } from './audit-chain.ts'
 import { type ControlTree, isCode } from './control-tree.ts'
+import { changeAuthor } from './journal.ts'
 
 /** Removed with one change when there are more. */
 const PRUNED_MAX = 10
@@ -95,9 +96,7 @@ export class TableHistories {
   async authorOf(table: string, modifiedZxid: bigint): Promise<ChangeAuthor | undefined> {
     const { versions } = await this.recent(table, modifiedZxid)
     const made = versions.find(({ zxid }) => zxid === modifiedZxid)
-    if (made === undefined) return undefined
-    const { actor, source, at, reason } = made
-    return { actor, source, at, ...(reason === undefined ? {} : { reason }) }
+    return made && changeAuthor(made)
   }
 
   /** What adds a version, and removes the oldest when there are too many. */

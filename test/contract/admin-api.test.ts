@@ -12,11 +12,13 @@ import { connectZooKeeper } from '../../cluster/coordinator/zookeeper.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import type { AdminServer } from '../../gateway/admin/server.ts'
-import { AuditList, AuditVerification } from '../../gateway/admin/api/audit.ts'
+import { Approval, ApprovalDetail } from '../../gateway/admin/api/approvals.ts'
+import { type AuditEntry, AuditList, AuditVerification } from '../../gateway/admin/api/audit.ts'
 import { BatchResult, ChangeSet } from '../../gateway/admin/api/changes.ts'
 import { SparseTableList, Table, TableHistory } from '../../gateway/admin/api/tables.ts'
 import { type Call, callOf, create, openAdmin } from '../support/admin-world.ts'
 import { root, until } from '../support/gateway-world.ts'
+import { PASSWORD, hire, logIn, logInAsAdmin } from '../support/people.ts'
 import { startRealZooKeeper, whyNoRealZooKeeper } from '../support/real-zookeeper.ts'
 
 t.setTimeout(240_000)
@@ -51,6 +53,8 @@ interface World {
   readonly server: Server
   /** Another tool. */
   readonly stranger: Coordinator
+  /** The control session of each gateway. */
+  readonly coordinators: readonly Coordinator[]
   readonly gateways: readonly { readonly admin: AdminServer; readonly call: Call }[]
   readonly call: Call
 }
@@ -82,7 +86,7 @@ async function startWorld(t: Test, start: () => Promise<Server>): Promise<World>
   const gateways = admins.map((admin) => ({ admin, call: callOf(admin.address) }))
   const [first] = gateways
   if (first === undefined) throw new Error('no gateway')
-  return { server, stranger, gateways, call: first.call }
+  return { server, stranger, coordinators, gateways, call: first.call }
 }
 
 const edit = { cluster: 'c1', metas: ['127.0.0.1:1'] }
@@ -234,14 +238,56 @@ async function claims(t: Test, start: () => Promise<Server>): Promise<void> {
     },
   )
 
+  await t.test('X-5: what needs a second person is asked here and approved there', async (t) => {
+    const flags = { 'auth.enabled': 'true', 'approval.bulkAbove': '50' }
+    const guarded = await Promise.all(
+      world.coordinators.map((coordinator) => openAdmin(runtime, coordinator, flags, PASSWORD)),
+    )
+    t.teardown(() => Promise.all(guarded.map((admin) => admin.close())))
+    const [here = '', there = ''] = guarded.map(({ address }) => address)
+    const asAdmin = await logInAsAdmin(here)
+    const asAnna = await hire(asAdmin, here, 'anna', [{ role: 'editor' }])
+    await hire(asAdmin, here, 'ben', [{ role: 'editor' }])
+    const body = { select: { filter: { q: 'imported' } }, patch: { group: 'pay' } }
+    const set = (await asAnna('POST', '/tables:preview', { body })).as(ChangeSet)
+    t.match(set, { needsApproval: true, counts: { change: 1000 } })
+    const asked = await asAnna('POST', '/tables:apply', { body: { token: set.token } })
+    t.equal(asked.status, 202, asked.text)
+    const { id } = asked.as(Approval)
+    await stranger.set(`${root}/imported-500`, mapping('meanwhile'))
+    t.equal((await asAnna('POST', `/approvals/${id}:approve`)).code, '403 forbidden')
+    let asBen: Call | undefined
+    await until(async () => {
+      asBen = await logIn(there, 'ben').catch(() => undefined)
+      return asBen !== undefined
+    })
+    const approved = await asBen?.('POST', `/approvals/${id}:approve`)
+    const { state, progress, items } = approved?.as(ApprovalDetail) ?? {}
+    t.match({ state, progress }, { state: 'applied', progress: { done: 999, skipped: 1 } })
+    t.match(
+      items?.filter(({ status }) => status !== 'done'),
+      [{ name: 'imported-500', status: 'skipped' }],
+    )
+    t.match((await history(call, 'imported-1'))[0], { actor: 'anna', approvedBy: 'ben' })
+    const again = await asBen?.('POST', `/approvals/${id}:approve`)
+    t.equal(again?.code, '412 changed-meanwhile')
+  })
+
   await t.test('the audit has all of it, and its chain holds', async (t) => {
     await until(quiet)
     const verified = (await other('GET', '/audit:verify')).as(AuditVerification)
     t.equal(verified.ok, true, verified.problem?.message ?? '')
     t.equal(verified.checked, verified.head.seq)
-    const page = (await call('GET', '/audit?limit=500&kind=table&name=a')).as(AuditList)
+    const entries: AuditEntry[] = []
+    let cursor = ''
+    do {
+      const query = `limit=500&kind=table&name=a${cursor}`
+      const page = (await call('GET', `/audit?${query}`)).as(AuditList)
+      entries.push(...page.entries)
+      cursor = page.cursor === undefined ? '' : `&cursor=${page.cursor}`
+    } while (cursor !== '')
     t.same(
-      page.entries.map(({ action, source }) => [action, source]),
+      entries.map(({ action, source }) => [action, source]),
       [
         ['delete', 'external'],
         ['change', 'external'],

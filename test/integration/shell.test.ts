@@ -6,8 +6,10 @@ import t from 'tap'
 import { plain } from '../../cluster/cli/shell-print.ts'
 import { splitLine } from '../../cluster/cli/shell-words.ts'
 import { shell } from '../../cluster/cli/shell.ts'
-import { startAdminWorld } from '../support/admin-world.ts'
+import { NewToken } from '../../gateway/admin/api/access.ts'
+import { type Call, startAdminWorld } from '../support/admin-world.ts'
 import { until } from '../support/gateway-world.ts'
+import { PASSWORD, hire, logInAsAdmin } from '../support/people.ts'
 
 t.setTimeout(120_000)
 
@@ -19,11 +21,15 @@ type Run = (...words: string[]) => Promise<{
 
 async function startShell(t: Parameters<typeof startAdminWorld>[0]): Promise<Run> {
   const { admin } = await startAdminWorld(t)
+  return shellAt(admin.address)
+}
+
+function shellAt(address: string, token?: string): Run {
   return async (...words) => {
     const out: string[] = []
     const complaints: string[] = []
     const code = await shell(words, {
-      environment: { METAPROXY_GATEWAY: admin.address },
+      environment: { METAPROXY_GATEWAY: address, METAPROXY_TOKEN: token },
       print: (line) => out.push(line),
       complain: (line) => complaints.push(line),
     })
@@ -91,6 +97,51 @@ void t.test('files go in and out', async (t) => {
   t.match(await run('clusters', 'list'), { out: /c1 +true +2 +n:1/ })
   t.equal((await run('groups', 'set', 'g', '--patterns', 'a*', '--create')).code, 0)
   await until(async () => /g +1 +a\*/.test((await run('groups', 'list')).out))
+})
+
+void t.test('many changes wait for a second person', async (t) => {
+  const flags = { 'auth.enabled': 'true', 'approval.bulkAbove': '1' }
+  const { admin } = await startAdminWorld(t, flags, undefined, PASSWORD)
+  const { address } = admin
+  const asAdmin = await logInAsAdmin(address)
+  const asAnna = await hire(asAdmin, address, 'anna', [{ role: 'admin' }])
+  const runAs = async (by: Call): Promise<Run> => {
+    const body = { name: 'shell', grants: [{ role: 'editor' }] }
+    const { secret } = (await by('POST', '/tokens', { body })).as(NewToken)
+    return shellAt(address, secret)
+  }
+  const [run, other] = [await runAs(asAnna), await runAs(asAdmin)]
+  const folder = mkdtempSync(join(tmpdir(), 'shell-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const csv = join(folder, 'tables.csv')
+  writeFileSync(csv, 'table,cluster,metas\na,c1,h:1\nb,c1,h:1\n')
+  t.match(await run('tables', 'import', csv), { code: 0, out: /--apply to ask a second person/ })
+  const ask = async (): Promise<string> => {
+    const asked = await run('tables', 'import', csv, '--apply')
+    return /nothing was changed; .* approvals approve ([0-9a-f]{12})$/.exec(asked.out)?.[1] ?? ''
+  }
+  const id = await ask()
+  t.match(
+    (await other('approvals', 'list')).out,
+    new RegExp(`^${id} +pending +import +2 +anna/`, 'm'),
+  )
+  t.match((await other('approvals', 'get', id)).out, /create {2}a\n {2}\+ \{/)
+  t.match(await run('approvals', 'approve', id), { code: 1, complaint: /another person/ })
+  t.match(await other('approvals', 'approve', id, '--reason', 'fine'), {
+    code: 0,
+    out: /state +applied/,
+  })
+  t.match((await run('tables', 'list')).out, /^a +ok/m)
+  writeFileSync(csv, 'table,cluster,metas\na,c1,h:2\nb,c1,h:2\n')
+  const [late, second, third] = [await ask(), await ask(), await ask()]
+  t.match(await other('approvals', 'reject', second), { code: 0, out: /state +rejected/ })
+  t.match(await run('approvals', 'withdraw', third), { code: 0, out: /state +withdrawn/ })
+  t.equal((await run('tables', 'patch', 'a', 'note=n')).code, 0)
+  t.match(await other('approvals', 'approve', late), {
+    code: 1,
+    out: /\na +skipped +table a is now/,
+  })
+  t.match((await other('approvals', 'get', late)).out, /change {2}b {2}done/)
 })
 
 void t.test('a line is split as a shell would, and nothing is run by the terminal', (t) => {

@@ -108,9 +108,10 @@ export function openAdmin(
   runtime: Runtime,
   coordinator: Coordinator,
   flags: Readonly<Record<string, string>> = {},
+  adminPassword?: string,
 ): Promise<AdminServer> {
   return startAdmin({
-    config: configOf(flags, undefined),
+    config: configOf(flags, adminPassword),
     runtime,
     coordinator,
     pages: {},

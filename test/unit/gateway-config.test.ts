@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { effectiveConfig, loadConfig } from '../../cluster/runtime/config.ts'
+import { approvalProblems } from '../../gateway/admin/access.ts'
 import { exposureProblems, exposureWarnings } from '../../gateway/admin/exposure.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
 import { translateGoProxyConfig } from '../../gateway/go-proxy-config.ts'
@@ -183,5 +184,16 @@ void t.test('X-3: nodes are closed when there is somebody to close them for', (t
   t.match(zooKeeperProblems(zookeeper(', user: u')), [/zookeeper\.user and .*both or neither/])
   t.match(zooKeeperProblems(zookeeper(', control: { user: "u:v", password: env:P }')), [/colon/])
   t.same(zooKeeperProblems(zookeeper(', user: u, password: env:P, acl: creator')), [])
+  t.end()
+})
+
+void t.test('X-5: a second person can only approve where people log in', (t) => {
+  const servers = 'zookeeper: {servers: z:1}\n'
+  t.same(approvalProblems(good(servers).config), [], 'off')
+  const alone = good(`${servers}approval: {bulkAbove: 10}`)
+  t.match(approvalProblems(alone.config), [/approval\.bulkAbove: needs auth\.enabled/])
+  const together = good(`${servers}approval: {bulkAbove: 10}\nauth: {enabled: true}`)
+  t.same(approvalProblems(together.config), [])
+  t.match(problems(`${servers}approval: {bulkAbove: -1}`), [/approval\.bulkAbove/])
   t.end()
 })

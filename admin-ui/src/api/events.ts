@@ -25,6 +25,7 @@ const touched: Readonly<Record<EventTopic, readonly string[]>> = {
   audit: ['audit', 'history'],
   zookeeper: ['overview'],
   apply: [],
+  approvals: ['approvals'],
   stream: [],
 }
 

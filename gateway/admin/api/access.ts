@@ -68,6 +68,8 @@ export const SessionInfo = Type.Object(
     environment: Type.Object({ name: Type.String(), production: Type.Boolean() }),
     /** X-Change-Reason is mandatory. */
     reasonRequired: Type.Boolean(),
+    /** Mappings that one request may change without a second person; 0: any number. */
+    approvalAbove: Type.Integer(),
     /** The gateway that answers, and its version. */
     gateway: Type.String(),
     version: Type.String(),

@@ -18,12 +18,14 @@ export const AuditEntry = Type.Object(
     source: Type.String(),
     /** The caller's address; '' for external and automatic ones. */
     from: Type.String(),
-    /** create, change, delete, revert, import, log-in, trim (of old entries), … */
+    /** create, change, delete, revert, import, log-in, trim (of old entries), request, approve, … */
     action: Type.String(),
-    /** table, cluster, group, user, token, session, audit. */
+    /** table, cluster, group, user, token, session, audit, approval. */
     kind: Type.String(),
     name: Type.String(),
     reason: Type.Optional(Type.String()),
+    /** The second person, of a change that needed one. */
+    approvedBy: Type.Optional(Type.String()),
     /** Text of the object before and after; secrets left out. */
     before: Type.Union([Type.String(), Type.Null()]),
     after: Type.Union([Type.String(), Type.Null()]),

@@ -9,7 +9,8 @@
  *     GET  /tables:export    ExportQuery → a file, JSON or CSV
  *
  * A preview lives 15 minutes, can be applied at any gateway, once. What changed since the preview is
- * skipped and listed. Progress of an apply is told by events of topic `apply`.
+ * skipped and listed. Progress of an apply is told by events of topic `apply`. A batch or an apply of more
+ * changes than `approval.bulkAbove` is answered with 202 and waits (`approvals.ts`).
  */
 import { type Static, Type } from 'typebox'
 import { FieldError, Problem } from './problem.ts'
@@ -68,6 +69,11 @@ export const ItemResult = Type.Object(
 )
 export type ItemResult = Static<typeof ItemResult>
 
+/** Of a dry run and a preview; the request itself is answered with 202 then (`approvals.ts`). */
+const needsApproval = Type.Optional(
+  Type.Boolean({ description: 'So many changes wait for a second person' }),
+)
+
 /** In the order of the request. An atomic batch that failed changed nothing: `done` is 0. */
 export const BatchResult = Type.Object(
   {
@@ -75,6 +81,7 @@ export const BatchResult = Type.Object(
     done: Type.Integer(),
     failed: Type.Integer(),
     skipped: Type.Integer(),
+    needsApproval,
   },
   { title: 'BatchResult' },
 )
@@ -151,6 +158,7 @@ export const ChangeSet = Type.Object(
       same: Type.Integer(),
       invalid: Type.Integer(),
     }),
+    needsApproval,
     items: Type.Array(ChangeItem),
   },
   { title: 'ChangeSet' },

@@ -21,6 +21,7 @@ export const eventTopics = [
   'audit',
   'zookeeper',
   'apply',
+  'approvals',
   'stream',
 ] as const
 export type EventTopic = (typeof eventTopics)[number]
@@ -40,7 +41,7 @@ export const EventsQuery = Type.Object(
 /**
  * `tables`, `clusters`, `groups`, `gateways`: created, changed, deleted; `audit`: appended; `name` is
  * then its number; `zookeeper`: state, `name` is then the state; `apply`: progress, `name` is the
- * token; `stream`: hello (first of a new stream) or reset.
+ * token of a preview or the id of an approval; `approvals`: created, changed, deleted; `stream`: hello (first of a new stream) or reset.
  */
 export const ServerEvent = Type.Object(
   {

@@ -53,6 +53,8 @@ export const ChangeAuthor = Type.Object({
   source: Type.String({ description: 'ui, api, cli, external or automatic' }),
   at: Type.String({ format: 'date-time' }),
   reason: Type.Optional(Type.String()),
+  /** The second person, of a change that needed one. */
+  approvedBy: Type.Optional(Type.String()),
 })
 export type ChangeAuthor = Static<typeof ChangeAuthor>
 

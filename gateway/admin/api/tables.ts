@@ -211,6 +211,7 @@ export const HistoryEntry = Type.Object(
     source: Type.String(),
     action: Type.String({ description: 'create, change, delete, revert, import, …' }),
     reason: Type.Optional(Type.String()),
+    approvedBy: Type.Optional(Type.String()),
     /** Text of the node before and after, exactly; null where there was none. */
     before: Type.Union([Type.String(), Type.Null()]),
     after: Type.Union([Type.String(), Type.Null()]),
