@@ -17,6 +17,7 @@ import type { Journal } from './journal.ts'
 import { Lease } from './lease.ts'
 import type { TableHistories } from './table-history.ts'
 import type { TableChange, TableMirror } from './table-mirror.ts'
+import { eventFacts } from './table-view.ts'
 
 type Seen = Omit<TableChange, 'isFirst'>
 
@@ -254,13 +255,11 @@ export class Observer {
 
   #publish({ name, before, after }: Seen, author: ChangeAuthor | undefined): void {
     const clusterBefore = before?.table.cluster
-    const cluster = after?.table.cluster
     this.#parts.events.publish({
       topic: 'tables',
       type: after === undefined ? 'deleted' : before === undefined ? 'created' : 'changed',
       name,
-      ...(after === undefined ? {} : { etag: after.table.etag, state: after.table.state }),
-      ...(cluster === undefined ? {} : { cluster }),
+      ...(after === undefined ? {} : eventFacts(after.table)),
       ...(clusterBefore === undefined ? {} : { clusterBefore }),
       ...(author === undefined ? {} : { actor: author.actor, source: author.source }),
     })

@@ -35,6 +35,7 @@ import { TableHistories } from './table-history.ts'
 import { TableLists } from './table-list.ts'
 import { TableMirror } from './table-mirror.ts'
 import { CurrentTables } from './current-tables.ts'
+import { eventFacts } from './table-view.ts'
 import type { FolderChange } from './watched-folder.ts'
 
 export type RouteServed = NonNullable<TableRoute['gateways'][number]['serves']>
@@ -191,15 +192,8 @@ export class Services {
       this.contexts.sawTable()
       this.observer.saw(change)
     }
-    mirror.onRestated = ({ name, table: { etag, state, cluster } }) =>
-      this.events.publish({
-        topic: 'tables',
-        type: 'changed',
-        name,
-        etag,
-        state,
-        ...(cluster === undefined ? {} : { cluster }),
-      })
+    mirror.onRestated = ({ name, table }) =>
+      this.events.publish({ topic: 'tables', type: 'changed', name, ...eventFacts(table) })
     journal.onCommitted = (entries) => {
       for (const { entry } of entries)
         this.events.publish({

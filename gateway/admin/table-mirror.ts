@@ -7,6 +7,7 @@ import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { Runtime } from '../../cluster/runtime/runtime.ts'
 import type { ChangeAuthor } from './api/problem.ts'
 import type { Freshness } from './api/requests.ts'
+import type { Table } from './api/tables.ts'
 import { type TableContext, type TableView, emptyContext, viewOf } from './table-view.ts'
 import { type FolderChange, WatchedFolder } from './watched-folder.ts'
 
@@ -18,6 +19,10 @@ export interface TableChange {
 }
 
 const SLICE = 250
+
+function isRestated(before: Table, after: Table): boolean {
+  return before.state !== after.state || before.redirect?.to !== after.redirect?.to
+}
 
 export class TableMirror {
   readonly #runtime: Runtime
@@ -37,7 +42,7 @@ export class TableMirror {
     | undefined
   /** Called after each change of a node; not when only the context changed. */
   onChange: ((change: TableChange) => void) | undefined
-  /** Called when another context, but the first one, gave a table another state. */
+  /** Called when another context, but the first one, gave a table another state or redirect. */
   onRestated: ((view: TableView) => void) | undefined
 
   constructor(runtime: Runtime, coordinator: Coordinator, root: string) {
@@ -120,7 +125,7 @@ export class TableMirror {
       if (view === undefined) continue
       const renewed = viewOf(view.node, this.#context, view.table.changedBy)
       this.#put(renewed)
-      if (!this.#isFirstContext && renewed.table.state !== view.table.state) restated.push(renewed)
+      if (!this.#isFirstContext && isRestated(view.table, renewed.table)) restated.push(renewed)
     }
     this.#revision++
     for (const view of restated) this.onRestated?.(view)

@@ -85,6 +85,21 @@ export function contains({ search, shared }: TableView, q: string): boolean {
   return shared.answer || search.includes(q)
 }
 
+/** What an event tells of a table. */
+export function eventFacts({
+  etag,
+  state,
+  cluster,
+  redirect,
+}: Table): Pick<Table, 'etag' | 'state' | 'cluster' | 'redirect'> {
+  return {
+    etag,
+    state,
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(redirect === undefined ? {} : { redirect }),
+  }
+}
+
 export function etagOf(stat: Pick<NodeStat, 'modifiedZxid' | 'version'>): string {
   return `"${stat.modifiedZxid}.${stat.version}"`
 }

@@ -54,7 +54,13 @@ void t.test('a table is redirected while a redirect in force has it', async (t) 
       .map(({ json }) => JSON.parse(json) as { topic: string; name: string; state?: string })
       .filter(({ topic }) => topic === 'tables')
   await until(() => told().length > 0)
-  t.match(told(), [{ name: 'moved', state: 'redirected' }], 'those who listen are told')
+  const event = {
+    name: 'moved',
+    state: 'redirected',
+    cluster: 'one',
+    redirect: { to: 'two', plan: 'plan-1' },
+  }
+  t.match(told(), [event], 'those who listen are told, and where it is sent')
   t.equal(told().length, 1)
   t.equal(await stateOf(call, 'stays'), 'ok')
   t.same(await inState(call, 'redirected'), ['moved'])
@@ -62,6 +68,7 @@ void t.test('a table is redirected while a redirect in force has it', async (t) 
   await editor.multi(endRedirectOperations(controlRoot, 'one', 0))
   await until(async () => (await stateOf(call, 'moved')) === 'ok')
   t.equal((await call('GET', '/tables/moved')).as(Table).redirect, undefined)
+  t.match(told().at(-1), { name: 'moved', state: 'ok', redirect: undefined })
   t.same(await inState(call, 'redirected'), [])
 })
 

@@ -150,6 +150,11 @@ void t.test('a row takes from an event what the event tells, and keeps the rest'
   t.equal(patched(row, event({ state: 'of a newer version' })).state, 'ok')
   const { etag, modifiedAt } = row
   t.match(patched(row, event({ etag, state: 'redirected' })), { state: 'redirected', modifiedAt })
+  const redirect = { to: 'beta', plan: 'p1' }
+  const redirected = patched(row, event({ etag, state: 'redirected', redirect }))
+  t.same(redirected.redirect, redirect)
+  t.same(patched(redirected, event({ etag })).redirect, redirect, 'nothing is said of it')
+  t.notOk('redirect' in patched(redirected, event({ etag, state: 'ok' })), 'it is over')
   t.equal(row.cluster, 'alpha', 'the old row is not touched')
   t.end()
 })

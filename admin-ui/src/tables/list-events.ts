@@ -17,15 +17,19 @@ export function isTableState(state: string | undefined): state is TableState {
 
 /** The row after the event, as far as the event tells. */
 export function patched(table: Table, event: ServerEvent): Table {
-  const { etag, state, cluster, actor, source, at } = event
+  const { etag, state, cluster, redirect, actor, source, at } = event
+  const { redirect: before, ...row } = table
+  const isTold = isTableState(state)
+  const now = isTold ? redirect : before
   // The same version in another state: a redirect, a registry entry, a list of tables has changed.
   const isRestated = etag !== undefined && etag === table.etag && actor === undefined
   return {
-    ...table,
+    ...row,
+    ...(now === undefined ? {} : { redirect: now }),
     ...(isRestated ? {} : { modifiedAt: at }),
     ...(etag === undefined ? {} : { etag }),
     ...(cluster === undefined ? {} : { cluster }),
-    ...(isTableState(state) ? { state } : {}),
+    ...(isTold ? { state } : {}),
     ...(actor === undefined ? {} : { changedBy: { actor, source: source ?? '', at } }),
   }
 }

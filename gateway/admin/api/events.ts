@@ -54,6 +54,8 @@ export const ServerEvent = Type.Object(
     state: Type.Optional(Type.String()),
     cluster: Type.Optional(Type.String()),
     clusterBefore: Type.Optional(Type.String()),
+    /** When redirected: where it is sent, and by which plan. */
+    redirect: Type.Optional(Type.Object({ to: Type.String(), plan: Type.String() })),
     /** Who did it, when that is known: source is `external` for other tools. */
     actor: Type.Optional(Type.String()),
     source: Type.Optional(Type.String()),
