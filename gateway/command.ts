@@ -5,6 +5,7 @@
  */
 import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import { type HttpServer, serveHttp } from '../cluster/runtime/http.ts'
+import type { LoopDelays } from '../cluster/runtime/metrics.ts'
 import { type RunningServer, type ServerContext, runServer } from '../cluster/runtime/process.ts'
 import { approvalProblems, authProblems } from './admin/access.ts'
 import { exposureProblems, exposureWarnings } from './admin/exposure.ts'
@@ -21,6 +22,7 @@ import { reloadOf } from './processes/reload.ts'
 import type { Replaced } from './processes/serving-side.ts'
 import { RootSite } from './root-site.ts'
 import type { TableView } from './table-view.ts'
+import { sharedConfigHash } from './shared-config.ts'
 import type { ProbeResult } from './upstream/probes.ts'
 import { tlsProblems } from './tls-options.ts'
 import {
@@ -55,7 +57,7 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
     ],
     start: async (context) => {
       context.metrics.setLabels(tagLabels(context.config.metric.tags))
-      exposeEventLoopLag(context.metrics)
+      const loopDelays = exposeEventLoopLag(context.metrics)
       workerRestarts(context.metrics)
       if (nodeAccess(context.config.zookeeper).isImplied)
         context.log.warn('ZooKeeper nodes made here are open to everyone', {
@@ -64,7 +66,7 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
       const { auth, zookeeper } = context.config
       for (const warning of exposureWarnings(auth.enabled, hasIdentity(zookeeper)))
         context.log.warn('exposed', { warning })
-      return new GatewayProcess(context).start()
+      return new GatewayProcess(context, loopDelays).start()
     },
   })
 }
@@ -74,6 +76,7 @@ const DRAIN_GRACE_MS = 15_000
 
 class GatewayProcess implements Health {
   readonly #context: Context
+  readonly #loopDelays: LoopDelays
   readonly #data: Coordinator
   readonly #control: Coordinator
   /** One for each root, the first one for that of `zookeeper.root`. */
@@ -82,16 +85,19 @@ class GatewayProcess implements Health {
   readonly #reloads: (result: 'applied' | 'invalid' | 'failed') => void
   #config: GatewayConfig
   #effective: Context['effective']
+  #configHash: string
   #isDraining = false
   /** Reloads one after the other; while one waits, a further one changes nothing. */
   #reloading: Promise<void> = Promise.resolve()
   #isReloadWaiting = false
 
-  constructor(context: Context) {
+  constructor(context: Context, loopDelays: LoopDelays) {
     const { runtime, config, metrics } = context
     this.#context = context
+    this.#loopDelays = loopDelays
     this.#config = config
     this.#effective = context.effective
+    this.#configHash = sharedConfigHash(context.effective)
     this.#data = connectData(runtime, config)
     this.#control = connectControl(runtime, config.zookeeper)
     this.#sites = this.#sitesOf(endpointsOf(config))
@@ -114,9 +120,14 @@ class GatewayProcess implements Health {
       control: this.#control,
       recentLines: () => recent.list(),
       effective: () => this.#effective,
+      configHash: () => this.#configHash,
     }
-    if (endpoints.length === 1) return [new RootSite({ ...parts, endpoints, metrics })]
-    return byRoot(endpoints).map((own) => new RootSite({ ...parts, endpoints: own }))
+    const loopLag = (): (() => number) => this.#loopDelays.reader()
+    if (endpoints.length === 1)
+      return [new RootSite({ ...parts, endpoints, metrics, loopLag: loopLag() })]
+    return byRoot(endpoints).map(
+      (own) => new RootSite({ ...parts, endpoints: own, loopLag: loopLag() }),
+    )
   }
 
   async start(): Promise<RunningServer> {
@@ -234,6 +245,8 @@ class GatewayProcess implements Health {
     this.#effective = read.effective.map((option) =>
       fixed.includes(option.path) ? (old.get(option.path) ?? option) : option,
     )
+    this.#configHash = sharedConfigHash(this.#effective)
+    for (const site of this.#sites) site.tellFleet()
     log.info('reloaded', { changed })
     this.#reloads('applied')
     await Promise.all(replaced.map(async ({ drained }) => drained))

@@ -4,7 +4,13 @@
  * a limit (O-1).
  */
 import { Rpc, rpcByName } from '../cluster/protocol/rpc-codes.ts'
-import type { Labels, MetricCounter, MetricHistogram, Metrics } from '../cluster/runtime/metrics.ts'
+import type {
+  Labels,
+  LoopDelays,
+  MetricCounter,
+  MetricHistogram,
+  Metrics,
+} from '../cluster/runtime/metrics.ts'
 import { type Refusal, refusals } from './clients/admission.ts'
 import { MetaTotalsTable } from './upstream/meta-totals.ts'
 
@@ -38,7 +44,7 @@ export interface UpstreamMetrics {
 }
 
 /** What became of a configuration query. */
-const results = [
+export const results = [
   'relayed',
   'no-table',
   'invalid-mapping',
@@ -92,11 +98,14 @@ export interface GatewayMetrics extends ServingMetrics {
 const QUERY = Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name
 const TABLE_SERIES_MAX = 500
 const ALARM_SERIES_MAX = 500
-const durationBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8]
+/** Upper bounds, in seconds. */
+export const durationBuckets = [
+  0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8,
+]
 
-/** How late the event loop was at worst since the last reading. */
-export function exposeEventLoopLag(metrics: Metrics): void {
-  metrics.eventLoopLag(
+/** How late the event loop was at worst since the last reading; others may read it besides. */
+export function exposeEventLoopLag(metrics: Metrics): LoopDelays {
+  return metrics.eventLoopLag(
     'gateway_eventloop_lag_seconds',
     'How late the event loop was at worst since the last reading',
   )

@@ -16,6 +16,7 @@ import { openDirectory, openSnapshot } from './gateway.ts'
 import { gatewayFacts } from './gateway-facts.ts'
 import type { Health } from './health.ts'
 import { tagLabels } from './metrics.ts'
+import { type LoadReading, addCounts, nothingServed } from './load.ts'
 import { HandOver } from './processes/hand-over.ts'
 import { MetricTotals } from './processes/metric-texts.ts'
 import { RouteFeed } from './processes/route-feed.ts'
@@ -43,6 +44,9 @@ interface SiteParts {
   /** Of the process, for people. */
   readonly recentLines: () => readonly RecentLine[]
   readonly effective: () => readonly EffectiveOption[]
+  readonly configHash: () => string
+  /** How late the event loop of this process was at worst since the last call, in seconds. */
+  readonly loopLag: () => number
 }
 
 interface Served {
@@ -133,6 +137,8 @@ export class RootSite implements Health {
       facts,
       connectionCount: () => this.#served.reduce((sum, { side }) => sum + side.connections(), 0),
       isDraining: () => isDraining() || this.#drainWish?.isWished === true,
+      configHash: this.#parts.configHash,
+      served: () => this.#load(),
       acknowledged: async () => {
         await Promise.all(this.#served.map(async ({ side }) => side.applied()))
       },
@@ -147,6 +153,15 @@ export class RootSite implements Health {
       onChange: (isWished) => this.#onDrainWish(isWished),
     })
     return facts.id
+  }
+
+  #load(): Omit<LoadReading, 'routes'> {
+    const sides = this.#served.map(({ side }) => side)
+    const lags = sides.map((side) => side.loopLagMs())
+    return {
+      counts: sides.map((side) => side.counts()).reduce(addCounts, nothingServed),
+      loopLagMs: Math.max(this.#parts.loopLag() * 1000, ...lags),
+    }
   }
 
   /**

@@ -10,6 +10,7 @@ import { QueryWatch } from './clients/query-watch.ts'
 import type { MoveOn } from './clients/client-connection.ts'
 import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
+import { type ServedCounts, servedCounts } from './load.ts'
 import { servingMetrics } from './metrics.ts'
 import type { ServedTable } from './table-view.ts'
 import { type OverloadLevel, OverloadSampler } from './processes/overload.ts'
@@ -31,6 +32,8 @@ export interface Serving {
   readonly overload: () => OverloadLevel
   /** For people: what this process does with a table, under its name; `records`: its queries too. */
   readonly describeTable: (table: string, process: string, records: boolean) => ServedTable
+  /** What it has served until now. */
+  readonly counts: () => ServedCounts
   /** Who asked for which table. */
   readonly clients: ClientBook
   /**
@@ -137,6 +140,7 @@ export async function startServing(parts: {
     server,
     upstreams,
     clients,
+    counts: () => servedCounts(counted.server),
     overload: () => overload.level,
     describeTable: (table, process, records) => {
       const lookup = routes.find(table)

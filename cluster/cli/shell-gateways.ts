@@ -57,9 +57,17 @@ export const gatewayCommands: readonly ShellCommand[] = [
       wordsOf(input)
       const { json } = await input.api.call('/gateways')
       const keys = ['id', 'version', 'http', 'behind', 'zookeeper', 'connections', 'draining']
-      const rows = asList(asObject(json)['gateways']).map((one) => keys.map((key) => one[key]))
-      const head = keys.map((key) => key.toUpperCase())
-      return { json, text: columns(head, rows) }
+      const figures = ['queriesPerSecond', 'errorsPerSecond', 'p99Ms', 'loopLagMs', 'routes']
+      const rows = asList(asObject(json)['gateways']).map((one) => {
+        const load = asObject(one['load'])
+        return [
+          ...keys.map((key) => one[key]),
+          ...figures.map((key) => load[key]),
+          one['configHash'],
+        ]
+      })
+      const units = ['QUERIES/S', 'ERRORS/S', 'P99 MS', 'LAG MS', 'ROUTES', 'CONFIG']
+      return { json, text: columns([...keys.map((key) => key.toUpperCase()), ...units], rows) }
     },
   },
   {

@@ -16,6 +16,8 @@ export interface MetricCounter {
 
 export interface MetricHistogram {
   readonly observe: (value: number) => void
+  /** One number for each bound, and a last one for values above all of them; not cumulative. */
+  readonly counts: () => readonly number[]
 }
 
 export type GaugeReading = number | readonly { readonly labels: Labels; readonly value: number }[]
@@ -62,6 +64,36 @@ interface HistogramSeries {
   /** One per bound, the last one for values above all bounds; not cumulative. */
   readonly counts: Float64Array
   sum: number
+}
+
+const LOOP_RESOLUTION_MS = 10
+
+/** The longest delay of the event loop, in seconds; each reader gets that since it read last. */
+export class LoopDelays {
+  readonly #delays = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS })
+  readonly #readers = new Set<{ longest: number }>()
+
+  constructor() {
+    this.#delays.enable()
+  }
+
+  reader(): () => number {
+    const own = { longest: 0 }
+    this.#readers.add(own)
+    return () => {
+      this.#take()
+      const { longest } = own
+      own.longest = 0
+      return longest
+    }
+  }
+
+  #take(): void {
+    // What it measures is the time between two ticks; nothing yet reads as 0.
+    const longest = Math.max(0, this.#delays.max / 1e9 - LOOP_RESOLUTION_MS / 1e3)
+    this.#delays.reset()
+    for (const reader of this.#readers) reader.longest = Math.max(reader.longest, longest)
+  }
 }
 
 type MetricType = 'counter' | 'gauge' | 'histogram'
@@ -159,20 +191,15 @@ export class Metrics {
         series.counts[at] = (series.counts[at] ?? 0) + 1
         series.sum += value
       },
+      counts: () => [...series.counts],
     }
   }
 
   /** A gauge: the longest delay of the event loop since the gauge was read last, in seconds. */
-  eventLoopLag(name: string, help: string): void {
-    const resolution = 10
-    const delays = monitorEventLoopDelay({ resolution })
-    delays.enable()
-    this.gauge(name, help, () => {
-      // What it measures is the time between two ticks; nothing yet reads as 0.
-      const longest = Math.max(0, delays.max / 1e9 - resolution / 1e3)
-      delays.reset()
-      return longest
-    })
+  eventLoopLag(name: string, help: string): LoopDelays {
+    const delays = new LoopDelays()
+    this.gauge(name, help, delays.reader())
+    return delays
   }
 
   /** Memory, CPU, event loop and garbage collection of this process. Not for the simulation. */

@@ -3,9 +3,10 @@
  * fleet's epoch: the version of `<control_root>/epoch`, which each change of ours raises, and the wishes
  * of operators that a gateway be left by its clients (`drains/<id>`).
  */
+import { Check } from 'typebox/value'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { Runtime } from '../../cluster/runtime/runtime.ts'
-import type { Gateway, GatewayList } from './api/gateways.ts'
+import { type Gateway, GatewayLoad, type GatewayList } from './api/gateways.ts'
 import { type ControlTree, isCode } from './control-tree.ts'
 import type { Author, Journal } from './journal.ts'
 import { ApiError } from './problem.ts'
@@ -40,7 +41,9 @@ export class Fleet {
     this.#wallMs = () => parts.runtime.clock.wallMs()
     this.#folder = new WatchedFolder(parts.runtime, parts.coordinator, {
       path: parts.tree.path('gateways'),
-      onChange,
+      onChange: (change) => {
+        if (isMoreThanFigures(change)) onChange(change)
+      },
     })
     this.#drains = new WatchedFolder(parts.runtime, parts.coordinator, {
       path: parts.tree.path('drains'),
@@ -142,6 +145,15 @@ export class Fleet {
 
 const GONE_MS = 3_600_000
 
+/** Numbers of a busy fleet move all the time: who wants them asks for them now and then. */
+function isMoreThanFigures({ before, after }: FolderChange): boolean {
+  if (before === undefined || after === undefined) return true
+  const [was, is] = [before, after].map(({ text }) =>
+    JSON.stringify({ ...objectOf(text), load: 0, connections: 0 }),
+  )
+  return was !== is
+}
+
 /** Another tool may have put anything there; that somebody wants it is clear. */
 function wishOf({ text, stat }: FolderNode): NonNullable<Gateway['drain']> {
   const value = objectOf(text)
@@ -170,6 +182,8 @@ function describe(
   }
   const startedAt = stringOf(value['startedAt'])
   const appliedEpoch = number('appliedEpoch')
+  const { load } = value
+  const configHash = stringOf(value['configHash'])
   return {
     id: node.name,
     self: node.name === selfId,
@@ -184,6 +198,8 @@ function describe(
     routingEpoch: number('routingEpoch'),
     zookeeper: stringOf(value['zookeeper']) ?? 'unknown',
     connections: number('connections'),
+    ...(Check(GatewayLoad, load) ? { load } : {}),
+    ...(configHash === undefined ? {} : { configHash }),
     draining: value['draining'] === true,
     ...(drain === undefined ? {} : { drain: wishOf(drain) }),
   }

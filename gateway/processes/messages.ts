@@ -9,10 +9,11 @@ import type { RuntimeErrorCode } from '../../cluster/runtime/runtime.ts'
 import type { ClientFacts } from '../client-facts.ts'
 import type { ClientBook } from '../clients/client-book.ts'
 import type { GatewayConfig } from '../config.ts'
+import type { ServedCounts } from '../load.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { ServedTable } from '../table-view.ts'
 
-export const FORMAT = 5
+export const FORMAT = 6
 
 /** One table's answer, in the order in which things happened to it. */
 export interface RouteChange {
@@ -103,6 +104,8 @@ export type FromWorker =
   /** Tables asked for since the last time, for the primary's own LRU. */
   | { readonly type: 'used'; readonly tables: readonly string[] }
   | WorkerReport
+  /** Until its end; how late its event loop was at worst since the last such message. */
+  | { readonly type: 'served'; readonly counts: ServedCounts; readonly loopLagMs: number }
   | { readonly type: 'metrics'; readonly question: number; readonly text: string }
   /** Left out: it does not serve yet. */
   | { readonly type: 'table'; readonly question: number; readonly served?: ServedTable }

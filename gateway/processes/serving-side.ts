@@ -5,6 +5,7 @@
 import type { RecentLine } from '../../cluster/runtime/log-recent.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { Health } from '../health.ts'
+import type { ServedCounts } from '../load.ts'
 import type { ClientsOfTable } from './messages.ts'
 import type { ServedTable } from '../table-view.ts'
 
@@ -23,6 +24,10 @@ export interface ServingSide extends Health {
   readonly address: () => Address
   /** Client connections now. */
   readonly connections: () => number
+  /** What was served so far by all processes, those that have ended too. */
+  readonly counts: () => ServedCounts
+  /** How late the event loops of the processes beside this one were at worst since the last call. */
+  readonly loopLagMs: () => number
   /**
    * Serves new connections by another configuration, and drains the others. Resolves as soon as it
    * does; rejects when it cannot, and then everything is as it was.

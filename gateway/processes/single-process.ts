@@ -8,6 +8,7 @@ import type { Runtime } from '../../cluster/runtime/runtime.ts'
 import { ClientBook } from '../clients/client-book.ts'
 import type { MoveOn } from '../clients/client-connection.ts'
 import type { GatewayConfig } from '../config.ts'
+import { type ServedCounts, addCounts, nothingServed } from '../load.ts'
 import { tagLabels } from '../metrics.ts'
 import type { Routes } from '../routing/routes.ts'
 import { type Serving, startServing } from '../serving.ts'
@@ -27,6 +28,8 @@ export class SingleProcess implements ServingSide {
   readonly #network: KeptNetwork
   readonly #routes: Routes
   readonly #totals = new MetricTotals()
+  /** By generations that have ended. */
+  #counted: ServedCounts = nothingServed
   /** One for all that come after each other. */
   readonly #clients: ClientBook
   readonly #draining = new Set<Generation>()
@@ -66,6 +69,16 @@ export class SingleProcess implements ServingSide {
     return this.#generations().reduce((sum, { serving }) => sum + serving.server.connectionCount, 0)
   }
 
+  counts(): ServedCounts {
+    return this.#generations()
+      .map(({ serving }) => serving.counts())
+      .reduce(addCounts, this.#counted)
+  }
+
+  loopLagMs(): number {
+    return 0
+  }
+
   #generations(): readonly Generation[] {
     return [...(this.#current === undefined ? [] : [this.#current]), ...this.#draining]
   }
@@ -95,6 +108,7 @@ export class SingleProcess implements ServingSide {
     await generation.serving.close(spreadMs, moveOn)
     const text = await generation.metrics.text()
     this.#draining.delete(generation)
+    this.#counted = addCounts(this.#counted, generation.serving.counts())
     this.#totals.retire(text)
   }
 

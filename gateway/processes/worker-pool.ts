@@ -9,6 +9,7 @@ import type { RecentLine } from '../../cluster/runtime/log-recent.ts'
 import { mergeClients } from '../client-facts.ts'
 import { ClientBook } from '../clients/client-book.ts'
 import type { GatewayConfig } from '../config.ts'
+import { type ServedCounts, addCounts, nothingServed } from '../load.ts'
 import { workerRestarts } from '../metrics.ts'
 import type { HandOver } from './hand-over.ts'
 import type { ClientsOfTable } from './messages.ts'
@@ -34,6 +35,8 @@ export class WorkerPool implements ServingSide {
   /** Every process there is, the draining ones too. */
   readonly #alive = new Set<WorkerProcess>()
   readonly #totals = new MetricTotals()
+  /** By workers that have ended. */
+  #counted: ServedCounts = nothingServed
   /** Whom workers served that have ended. */
   readonly #formerClients: ClientBook
   #config: GatewayConfig
@@ -104,6 +107,7 @@ export class WorkerPool implements ServingSide {
   #onExit(worker: WorkerProcess, code: number | null, signal: string | null): void {
     this.#alive.delete(worker)
     this.#totals.retire(worker.text)
+    this.#counted = addCounts(this.#counted, worker.counts)
     this.#formerClients.absorb(worker.clients)
     const { name, pid } = worker
     if (this.#isDraining || this.#slots.get(name) !== worker) {
@@ -245,6 +249,14 @@ export class WorkerPool implements ServingSide {
 
   connections(): number {
     return [...this.#alive].reduce((sum, worker) => sum + worker.connections(), 0)
+  }
+
+  counts(): ServedCounts {
+    return [...this.#alive].map(({ counts }) => counts).reduce(addCounts, this.#counted)
+  }
+
+  loopLagMs(): number {
+    return Math.max(0, ...[...this.#alive].map((worker) => worker.takeLoopLagMs()))
   }
 
   /** What all workers counted, those that are gone too, and what the primary itself did. */

@@ -15,6 +15,7 @@ import {
 } from '../../cluster/runtime/runtime.ts'
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
+import { type ServedCounts, nothingServed } from '../load.ts'
 import type { ServedTable } from '../table-view.ts'
 import type { HandOver, Receiver } from './hand-over.ts'
 import {
@@ -71,6 +72,8 @@ export class WorkerProcess implements Receiver {
   #givenCount = 0
   /** What it counted when it was last asked, or at its end. */
   #text = ''
+  #counts: ServedCounts = nothingServed
+  #loopLagMs = 0
   #clients: Extract<FromWorker, { type: 'ended' }>['clients'] = []
   #onReady: () => void = () => undefined
   #onUnready: (reason: Error) => void = () => undefined
@@ -110,6 +113,18 @@ export class WorkerProcess implements Receiver {
 
   get text(): string {
     return this.#text
+  }
+
+  /** What it had served when it last said so, half a second ago. */
+  get counts(): ServedCounts {
+    return this.#counts
+  }
+
+  /** How late its event loop was at worst since the last call, as far as it said so. */
+  takeLoopLagMs(): number {
+    const worst = this.#loopLagMs
+    this.#loopLagMs = 0
+    return worst
   }
 
   /** Whom it served, once it has ended in order. */
@@ -285,6 +300,10 @@ export class WorkerProcess implements Receiver {
         return
       case 'report':
         this.#onReport(message)
+        return
+      case 'served':
+        this.#counts = message.counts
+        this.#loopLagMs = Math.max(this.#loopLagMs, message.loopLagMs)
         return
       case 'metrics':
         this.#text = message.text

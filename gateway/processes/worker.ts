@@ -74,6 +74,8 @@ class WorkerLife {
   readonly #routes: WorkerRoutes
   readonly #metrics = new Metrics()
   readonly #recent = new RecentLines(() => Date.now())
+  /** Seconds, since it was read last. */
+  readonly #loopLag: () => number
   #serving: Serving | undefined
   #ending: Promise<void> | undefined
   #end: (code: number) => void = () => undefined
@@ -94,7 +96,7 @@ class WorkerLife {
     this.#network = new HandedNetwork(runtime.network, runtime.timers, send)
     this.#runtime = { ...runtime, network: this.#network }
     this.#metrics.collectProcess()
-    exposeEventLoopLag(this.#metrics)
+    this.#loopLag = exposeEventLoopLag(this.#metrics).reader()
     this.#metrics.setLabels(tagLabels(config.metric.tags))
     const { lookupTimeoutMs } = config.routing
     this.#routes = new WorkerRoutes(runtime, { lookupTimeoutMs, send })
@@ -216,7 +218,14 @@ class WorkerLife {
       taken: this.#network.taken,
       isRefusing: overload === 'refusing',
     })
+    this.#tellServed()
     this.#runtime.timers.after(REPORT_MS, () => this.#report())
+  }
+
+  #tellServed(): void {
+    const counts = this.#serving?.counts()
+    if (counts !== undefined)
+      send({ type: 'served', counts, loopLagMs: Math.round(this.#loopLag() * 1000) })
   }
 
   #onOrphaned(): void {
@@ -237,13 +246,15 @@ class WorkerLife {
   }
 
   async #close(spreadMs: number, movesOn: boolean): Promise<void> {
-    const routesAge = (): void => {
+    const tick = (): void => {
       this.#routes.checkAge()
-      this.#runtime.timers.after(REPORT_MS, routesAge)
+      this.#tellServed()
+      this.#runtime.timers.after(REPORT_MS, tick)
     }
-    routesAge()
+    tick()
     await this.#serving?.close(spreadMs, movesOn ? this.#network : undefined)
     this.#routes.close()
+    this.#tellServed()
     const text = await this.#metrics.text()
     const clients = this.#serving?.clients.all() ?? []
     if (process.connected)

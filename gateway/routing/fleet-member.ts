@@ -4,6 +4,7 @@
  */
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
 import type { Runtime } from '../../cluster/runtime/runtime.ts'
+import { LoadMeter, type LoadReading } from '../load.ts'
 import { FleetEpoch } from './fleet-epoch.ts'
 import { type GatewayFacts, Registration } from './registration.ts'
 import type { TableDirectory } from './table-directory.ts'
@@ -18,6 +19,9 @@ export interface FleetMemberParts {
   readonly facts: GatewayFacts
   readonly connectionCount: () => number
   readonly isDraining: () => boolean
+  readonly configHash: () => string
+  /** What was served until now, and how late event loops were since the last call. */
+  readonly served: () => Omit<LoadReading, 'routes'>
   /** Resolves when all workers serve what the directory has applied; left out without workers. */
   readonly acknowledged?: (epoch: number) => Promise<void>
 }
@@ -31,7 +35,12 @@ export interface FleetMember {
 
 export function joinFleet(parts: FleetMemberParts): FleetMember {
   const { runtime, data, control, controlRoot, directory, facts } = parts
-  const { connectionCount, isDraining, acknowledged = () => Promise.resolve() } = parts
+  const { connectionCount, isDraining, configHash, served } = parts
+  const { acknowledged = () => Promise.resolve() } = parts
+  const meter = new LoadMeter(
+    () => runtime.clock.monotonicMs(),
+    () => ({ ...served(), routes: directory.routeCount }),
+  )
   const epoch = new FleetEpoch(runtime, data, {
     controlRoot,
     settled: () => directory.settled(),
@@ -42,6 +51,7 @@ export function joinFleet(parts: FleetMemberParts): FleetMember {
     controlRoot,
     facts,
     state: () => ({
+      load: meter.load(),
       appliedEpoch: epoch.applied,
       routingEpoch: directory.epoch,
       redirects: Object.fromEntries(
@@ -50,6 +60,7 @@ export function joinFleet(parts: FleetMemberParts): FleetMember {
       zookeeper: data.state() === 'connected' ? 'connected' : 'suspended',
       connections: connectionCount(),
       draining: isDraining(),
+      configHash: configHash(),
     }),
   })
   const stopListening = data.onState(() => registration.update())

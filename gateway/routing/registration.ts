@@ -1,10 +1,12 @@
 /**
  * This gateway's node `<control root>/gateways/<id>` (gateway.md 3.6, DR-31): ephemeral, on the session
  * that writes, made again after every loss of it, written when something in it changes. Changes that
- * others wait for are written at once, numbers that merely move every few seconds.
+ * others wait for are written at once, numbers that merely move every few seconds; how busy the
+ * gateway is makes a write of its own only when that is news (`load.ts`): the whole fleet watches.
  */
 import { type Coordinator, CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
 import type { Log, Runtime, Timer } from '../../cluster/runtime/runtime.ts'
+import { type GatewayLoad, isNews } from '../load.ts'
 import { makePath } from './redirect-plan.ts'
 
 /** What does not change while the process lives. */
@@ -31,6 +33,10 @@ export interface GatewayState {
   readonly zookeeper: 'connected' | 'suspended'
   readonly connections: number
   readonly draining: boolean
+  /** Of the configuration that should be equal in the whole fleet (`shared-config.ts`). */
+  readonly configHash: string
+  /** Undefined in the first seconds. */
+  readonly load: GatewayLoad | undefined
 }
 
 export interface RegistrationOptions {
@@ -50,7 +56,10 @@ export class Registration {
   readonly #path: string
   /** The session that made the node; 0 when there is none that we know of. */
   #madeInSession = 0
+  /** What was written last, without the load; '' when that is not known. */
   #written = ''
+  #load: GatewayLoad | undefined
+  #loadWrittenAtMs = 0
   #isWriting = false
   #again = false
   #timer: Timer | undefined
@@ -109,29 +118,37 @@ export class Registration {
   }
 
   async #publish(): Promise<void> {
-    const text = JSON.stringify({ ...this.#options.facts, ...this.#options.state() })
+    const { load, ...state } = this.#options.state()
+    const node = { ...this.#options.facts, ...state }
     const session = this.#control.sessionEpoch()
-    if (this.#madeInSession !== session) await this.#make(text, session)
-    else if (text !== this.#written) await this.#set(text)
-    else if ((await this.#control.exists(this.#path)) === undefined) await this.#make(text, session)
+    const toldForMs = this.#runtime.clock.monotonicMs() - this.#loadWrittenAtMs
+    const isNew = JSON.stringify(node) !== this.#written || isNews(this.#load, load, toldForMs)
+    const isThere =
+      this.#madeInSession === session &&
+      (isNew || (await this.#control.exists(this.#path)) !== undefined)
+    if (isThere && !isNew) return
+    const data = Buffer.from(JSON.stringify({ ...node, load }))
+    this.#written = ''
+    if (isThere) await this.#set(data)
+    else await this.#make(data, session)
+    this.#written = JSON.stringify(node)
+    this.#load = load
+    this.#loadWrittenAtMs = this.#runtime.clock.monotonicMs()
   }
 
   /** A node that is there belongs to an older session of ours, and would go with it. */
-  async #make(text: string, session: number): Promise<void> {
+  async #make(data: Buffer, session: number): Promise<void> {
     await makePath(this.#control, `${this.#options.controlRoot}/gateways`)
     await this.#control.remove(this.#path).catch((error: unknown) => {
       if (!isCode(error, 'no-node')) throw error
     })
-    await this.#control.create(this.#path, Buffer.from(text), { ephemeral: true })
+    await this.#control.create(this.#path, data, { ephemeral: true })
     this.#madeInSession = session
-    this.#written = text
   }
 
-  async #set(text: string): Promise<void> {
-    this.#written = ''
+  async #set(data: Buffer): Promise<void> {
     try {
-      await this.#control.set(this.#path, Buffer.from(text))
-      this.#written = text
+      await this.#control.set(this.#path, data)
     } catch (error) {
       if (!isCode(error, 'no-node')) throw error
       this.#madeInSession = 0

@@ -2,7 +2,9 @@
  * What the page shows of gateways (admin-ui.md 3.3 and 3.10): the route that each of them serves, who
  * asked them, what they log and run with; and draining one, which is confirmed and needs a right.
  */
+import type { Page } from 'playwright-core'
 import t from 'tap'
+import type { GatewayList } from '../../gateway/admin/api/gateways.ts'
 import {
   prepareRedirects,
   redirectOperations,
@@ -96,6 +98,18 @@ void t.test('gateways are asked about a table', { skip: missing ?? false }, asyn
   })
 })
 
+const busyLoad = {
+  overSeconds: 5,
+  queriesPerSecond: 12_300,
+  errorsPerSecond: 0.2,
+  p99Ms: 50,
+  loopLagMs: 500,
+  routes: 2048,
+}
+
+const fleetOf = (page: Page): Promise<unknown> =>
+  page.evaluate(`fetch('/api/v1/gateways').then((answer) => answer.json())`)
+
 void t.test('a gateway is looked at, and drained', { skip: missing ?? false }, async (t) => {
   const world = await startAccountsWorld(t)
   const browser = await launchBrowser(t)
@@ -108,7 +122,31 @@ void t.test('a gateway is looked at, and drained', { skip: missing ?? false }, a
   await page.getByRole('row', { name: /vera/ }).waitFor()
 
   await page.goto(`${world.url}/gateways`)
-  await page.getByRole('main').getByRole('table').getByRole('link').click()
+  const { gateways } = (await fleetOf(page)) as GatewayList
+  const [known] = gateways
+  if (known === undefined) throw new Error('a fleet of none')
+  const { id, version, configHash = '' } = known
+  const fleet = page.getByRole('main').getByRole('table')
+  const own = fleet.getByRole('row', { name: id })
+  for (const name of ['Queries/s', 'p99', 'Errors/s', 'Loop lag', 'Routes', 'Configuration'])
+    await fleet.getByRole('columnheader', { name }).waitFor()
+  await own.getByText('No queries in the last seconds').waitFor()
+  await own.getByText(/^≤ [\d,]+ ms$/).waitFor()
+  await own.getByText(configHash, { exact: true }).waitFor()
+  t.equal(await own.getByText('differs').count(), 0)
+  const other = { version, zookeeper: 'connected', configHash: '00000000', load: busyLoad }
+  const node = `${controlRoot}/gateways/other`
+  await world.other.create(node, Buffer.from(JSON.stringify(other)), { ephemeral: true })
+  const second = fleet.getByRole('row', { name: /^other/ })
+  for (const words of ['12,300', '≤ 50 ms', '0.2', '≤ 500 ms', '2,048', 'differs'])
+    await second.getByText(words, { exact: true }).waitFor()
+  await own.getByText('differs').waitFor()
+  await page.getByText('Marked gateways run with another configuration').waitFor()
+  await second.getByRole('link').click()
+  await page.getByText('differs from most').waitFor()
+  await page.getByRole('link', { name: `compare with ${id}` }).click()
+  await page.getByRole('heading', { name: id }).waitFor()
+  await world.other.remove(node)
   const address = page.url()
   await page.getByRole('row', { name: /auth\.enabled true/ }).waitFor()
   const secret = page.getByRole('row', { name: /auth\.firstAdmin\.password/ })

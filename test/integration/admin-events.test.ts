@@ -2,6 +2,7 @@
 import t from 'tap'
 import { ServerEvent } from '../../gateway/admin/api/events.ts'
 import { Check } from 'typebox/value'
+import { GatewayList } from '../../gateway/admin/api/gateways.ts'
 import { EventHub } from '../../gateway/admin/event-hub.ts'
 import { create, startAdminWorld } from '../support/admin-world.ts'
 import { root, until } from '../support/gateway-world.ts'
@@ -71,6 +72,44 @@ void t.test('a listener hears of every change, and by whom', async (t) => {
       cluster: 'c2',
       source: 'external',
     },
+  )
+  listener.close()
+})
+
+void t.test('numbers of a gateway that merely move are shown, and are no event', async (t) => {
+  const { admin, call, world } = await startAdminWorld(t)
+  const listener = await listen(admin.address, '?topics=gateways')
+  await until(() => listener.events.length > 0)
+  const path = `${root}.gateway/gateways/other`
+  const load = {
+    overSeconds: 5,
+    queriesPerSecond: 12.5,
+    errorsPerSecond: 0,
+    loopLagMs: 20,
+    routes: 3,
+  }
+  const node = { version: '1', zookeeper: 'connected', connections: 7 }
+  const write = (value: object): Promise<unknown> =>
+    world.editor.set(path, Buffer.from(JSON.stringify(value)))
+  const shown = async () =>
+    (await call('GET', '/gateways')).as(GatewayList).gateways.find(({ id }) => id === 'other')
+  await admin.services.tree.ensure()
+  await world.editor.create(path, Buffer.from(JSON.stringify(node)))
+  await until(async () => (await shown()) !== undefined)
+  t.equal((await shown())?.load, undefined, 'a version that does not say it')
+  await write({ ...node, connections: 9, load, configHash: 'c0ffee00' })
+  await until(async () => (await shown())?.connections === 9)
+  t.match(await shown(), { load, configHash: 'c0ffee00' })
+  await write({ ...node, connections: 10, load: { ...load, p99Ms: 2 }, configHash: 'c0ffee00' })
+  await until(async () => (await shown())?.load?.p99Ms === 2)
+  await write({ ...node, zookeeper: 'suspended', load: { ...load, routes: -1 } })
+  await until(async () => (await shown())?.zookeeper === 'suspended')
+  t.equal((await shown())?.load, undefined, 'what is no load is not shown')
+  await until(() => listener.events.filter(({ topic }) => topic === 'gateways').length >= 3)
+  t.same(
+    listener.events.flatMap(({ topic, type }) => (topic === 'gateways' ? [type] : [])),
+    ['created', 'changed', 'changed'],
+    'the configuration is another one, then the session',
   )
   listener.close()
 })

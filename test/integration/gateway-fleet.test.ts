@@ -5,12 +5,12 @@
 import t, { type Test } from 'tap'
 import { shell } from '../../cluster/cli/shell.ts'
 import { ClusterHealth } from '../../gateway/admin/api/clusters.ts'
-import { GatewayDetail, GatewayList } from '../../gateway/admin/api/gateways.ts'
+import { type Gateway, GatewayDetail, GatewayList } from '../../gateway/admin/api/gateways.ts'
 import { TableClients, TableRoutes } from '../../gateway/admin/api/table-fleet.ts'
 import { type Call, callOf, create } from '../support/admin-world.ts'
 import { type FakeMeta, startFakeMeta } from '../support/fake-meta.ts'
 import { type GatewayStand, type RunningCommand, startStand } from '../support/gateway-process.ts'
-import { FrameClient, root, until } from '../support/gateway-world.ts'
+import { FrameClient, queryFrame, root, until } from '../support/gateway-world.ts'
 import { freePort } from '../support/ports.ts'
 
 // A process takes a second to start, more when the machine is busy.
@@ -272,4 +272,53 @@ void t.test('a gateway is looked at and drained from another one', async (t) => 
     { action: 'drain', name: ids[0], reason: 'new kernel' },
   ])
   t.equal(entries.length, 2)
+})
+
+void t.test('every gateway tells how busy it is, all its workers together', async (t) => {
+  const { stand, ports, calls, ids, map, run, commands } = await startFleet(t)
+  await map('c1')
+  await stand.editor.create(`${root}/broken`, Buffer.from('{}'))
+  const [, call] = calls
+  const shown = async (id: string): Promise<Gateway | undefined> =>
+    (await call('GET', '/gateways')).as(GatewayList).gateways.find((one) => one.id === id)
+  await until(async () => (await shown(ids[0]))?.load !== undefined)
+  t.match((await shown(ids[0]))?.load, { queriesPerSecond: 0, errorsPerSecond: 0, routes: 0 })
+  t.notOk('p99Ms' in ((await shown(ids[0]))?.load ?? {}), 'of no queries there is none')
+
+  // The primary hands the second connection to the other worker.
+  const clients = [await FrameClient.dial(ports[0]), await FrameClient.dial(ports[0])]
+  t.teardown(() => {
+    for (const client of clients) client.destroy()
+  })
+  const each = 300
+  for (const client of clients) for (let n = 0; n < each; n++) client.send(queryFrame('temp'))
+  await Promise.all(clients.map((client) => client.received(each)))
+  const told = new Map<string, NonNullable<Gateway['load']>>()
+  await until(async () => {
+    const { load } = (await shown(ids[0])) ?? {}
+    if (load !== undefined && load.queriesPerSecond > 0) told.set(JSON.stringify(load), load)
+    return told.size > 0 && load?.queriesPerSecond === 0
+  })
+  const busy = [...told.values()]
+  for (const load of busy) {
+    t.ok((load.p99Ms ?? 0) > 0, `99 of 100 within ${load.p99Ms} ms`)
+    t.match(load, { errorsPerSecond: 0, routes: 1 })
+  }
+  const sum = busy.reduce((all, load) => all + load.queriesPerSecond * load.overSeconds, 0)
+  t.ok(sum > 1.6 * each && sum < 2.6 * each, `${Math.round(sum)} of ${2 * each} queries`)
+
+  await until(async () => {
+    await clients[0]?.query('broken')
+    return ((await shown(ids[0]))?.load?.errorsPerSecond ?? 0) > 0
+  })
+  t.match(await run('gateways', 'list'), { code: 0, out: /QUERIES\/S +ERRORS\/S +P99 MS/ })
+
+  const hash = async (id: string): Promise<string | undefined> => (await shown(id))?.configHash
+  const [first, second] = [await hash(ids[0]), await hash(ids[1])]
+  t.match(first, /^[0-9a-f]{8}$/)
+  t.equal(second, first, 'names, ports and the number of workers may differ')
+  stand.configure({ id: 'first', workers: 2, requestTimeoutMs: 3000 })
+  commands[0].child.kill('SIGHUP')
+  await until(async () => (await hash(ids[0])) !== first)
+  t.equal(await hash(ids[1]), second)
 })

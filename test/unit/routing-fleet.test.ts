@@ -1,5 +1,6 @@
 /** The applied epoch and the gateway's own node (gateway.md 8.5, DR-31; S3), in virtual time. */
 import t from 'tap'
+import { type GatewayLoad, type ServedCounts, nothingServed } from '../../gateway/load.ts'
 import { FleetEpoch } from '../../gateway/routing/fleet-epoch.ts'
 import { type FleetMember, joinFleet, memberId } from '../../gateway/routing/fleet-member.ts'
 import { prepareRedirects, raiseEpoch } from '../../gateway/routing/redirect-plan.ts'
@@ -19,6 +20,8 @@ interface Published {
   readonly zookeeper: string
   readonly draining: boolean
   readonly connections: number
+  readonly configHash: string
+  readonly load?: GatewayLoad
 }
 
 interface Member extends SimulatedDirectory {
@@ -31,7 +34,11 @@ interface Member extends SimulatedDirectory {
 async function start() {
   const routing = await RoutingWorld.start()
   await routing.settle(prepareRedirects(routing.editor, controlRoot))
-  const join = (name: string, acknowledged?: (epoch: number) => Promise<void>): Member => {
+  const join = (
+    name: string,
+    acknowledged?: (epoch: number) => Promise<void>,
+    served = () => nothingServed,
+  ): Member => {
     const gateway = routing.directory(name)
     const { runtime, directory, coordinator } = gateway
     const control = routing.memory.connect(runtime, {
@@ -49,6 +56,8 @@ async function start() {
       facts: { id, version: '1', startedAt: '', host: name, rpc: [], http: '', workers: 1 },
       connectionCount: () => 7,
       isDraining: () => false,
+      configHash: () => 'c0ffee',
+      served: () => ({ counts: served(), loopLagMs: 3 }),
       ...(acknowledged === undefined ? {} : { acknowledged }),
     })
     const published = async (): Promise<Published | undefined> => {
@@ -241,3 +250,46 @@ void t.test('the epoch is followed when its node is made only later', async (t) 
   epoch.close()
   directory.close()
 })
+
+void t.test(
+  'a load is published without more writes than before, and none when idle',
+  async (t) => {
+    const { routing, join, untilPublished } = await start()
+    let perSecond = 0
+    const startMs = routing.world.nowMs()
+    let queries = 0
+    let countedAtMs = startMs
+    const served = (): ServedCounts => {
+      const nowMs = routing.world.nowMs()
+      queries += ((nowMs - countedAtMs) / 1000) * perSecond
+      countedAtMs = nowMs
+      return { ...nothingServed, queries }
+    }
+    const { member, directory, published, id } = join('one', undefined, served)
+    const node = async () =>
+      (await routing.settle(routing.editor.get(`${controlRoot}/gateways/${id}`))).stat.version
+    await untilPublished({ published } as Member, (one) => one !== undefined)
+    t.match(await published(), { configHash: 'c0ffee', load: undefined })
+    await untilPublished({ published } as Member, (one) => one?.load !== undefined)
+    t.match((await published())?.load, { queriesPerSecond: 0, errorsPerSecond: 0, routes: 0 })
+    const idle = await node()
+    await routing.pass(300_000)
+    t.equal(await node(), idle, 'five minutes without a query, and nothing is written')
+    perSecond = 1000
+    await untilPublished({ published } as Member, (one) => one?.load?.queriesPerSecond === 1000)
+    const busy = await node()
+    perSecond = 1100
+    await routing.pass(40_000)
+    t.equal(await node(), busy, 'a tenth more is no news')
+    await untilPublished({ published } as Member, (one) => one?.load?.queriesPerSecond === 1100)
+    t.equal(await node(), busy + 1, 'and is told all the same')
+    for (const rate of [2000, 1000, 3000, 1500, 4000, 2000]) {
+      perSecond = rate
+      await routing.pass(5000)
+    }
+    const writes = (await node()) - busy - 1
+    t.ok(writes >= 5 && writes <= 7, `${writes} writes in 30 s, however much it moves`)
+    await routing.settle(member.close())
+    directory.close()
+  },
+)

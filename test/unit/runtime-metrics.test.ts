@@ -1,4 +1,5 @@
 /** Metrics: exposition, labels for everybody, and the limits that a scanner runs into (gateway.md O-1). */
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { Metrics } from '../../cluster/runtime/metrics.ts'
 
@@ -57,3 +58,30 @@ void t.test(
     t.end()
   },
 )
+
+void t.test(
+  'each reader of the event loop is told its longest delay since it read last',
+  async (t) => {
+    const metrics = new Metrics()
+    const delays = metrics.eventLoopLag('lag_seconds', 'L.')
+    const one = delays.reader()
+    // Beside the ticks of a busy machine a second stands out.
+    const blocked = 1
+    await setTimeout(50)
+    const until = performance.now() + blocked * 1000
+    while (performance.now() < until);
+    await setTimeout(50)
+    const late = (seconds: number): boolean => seconds > blocked / 2
+    t.ok(late(Number(/^lag_seconds (\S+)$/m.exec(await metrics.text())?.[1])))
+    t.ok(late(one()), 'the scrape took nothing from others')
+    t.notOk(late(one()), 'and it is told once')
+    t.notOk(late(delays.reader()()), 'a later reader hears of what comes')
+  },
+)
+
+void t.test('a histogram tells how many values each bucket has', (t) => {
+  const histogram = new Metrics().histogram('h', 'H.', [1, 2])
+  for (const value of [0.5, 1, 1.5, 3, 4]) histogram.observe(value)
+  t.same(histogram.counts(), [2, 1, 2])
+  t.end()
+})

@@ -32,6 +32,7 @@ type Query = NonNullable<CallOptions['query']>
 
 /** A page that looks at something asked of a cluster does not need it newer than this. */
 const ASKED_MS = 10_000
+const FIGURES_MS = 5000
 
 function useRead<T>(key: readonly unknown[], path: string, query: Query = {}): UseQueryResult<T> {
   const polling = usePolling()
@@ -67,8 +68,13 @@ export function useOverview() {
   })
 }
 
+/** Figures of gateways move without an event, every five seconds at most. */
 export function useGateways() {
-  return useRead<GatewayList>(['gateways'], '/gateways')
+  return useQuery({
+    queryKey: ['gateways'],
+    queryFn: ({ signal }) => read<GatewayList>('/gateways', {}, signal),
+    refetchInterval: FIGURES_MS,
+  })
 }
 
 /** The gateway is asked, through ZooKeeper. */

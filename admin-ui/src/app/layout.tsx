@@ -70,7 +70,12 @@ export function Layout(props: {
           <span>MetaProxy</span>
         </Link>
         <span className={styles.environment}>{environment.name}</span>
-        <button type="button" className={styles.search} onClick={props.onSearch}>
+        <button
+          type="button"
+          className={styles.search}
+          aria-label={t('search.open')}
+          onClick={props.onSearch}
+        >
           <Icon name="search" />
           <span>{t('search.open')}</span>
           <kbd>/</kbd>

@@ -6,10 +6,15 @@ export function Facts({ children }: { readonly children: ReactNode }) {
   return <dl className={styles.facts}>{children}</dl>
 }
 
-export function Fact(props: { readonly label: string; readonly children: ReactNode }) {
+export function Fact(props: {
+  readonly label: string
+  /** More words about the label, on hover. */
+  readonly hint?: string
+  readonly children: ReactNode
+}) {
   return (
     <>
-      <dt>{props.label}</dt>
+      <dt title={props.hint}>{props.label}</dt>
       <dd>{props.children}</dd>
     </>
   )

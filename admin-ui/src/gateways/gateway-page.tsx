@@ -2,7 +2,7 @@
  * One gateway: what its node in ZooKeeper tells, and what it says itself when it is asked: its last
  * warnings and errors and the configuration that it runs with. Draining it and taking that back.
  */
-import { useRoute, useSearchParams } from 'wouter'
+import { Link, useRoute, useSearchParams } from 'wouter'
 import type { Gateway, LogLine } from '../../../gateway/admin/api/gateways.ts'
 import { useGateway, useGateways } from '../api/queries.ts'
 import { useMayNot } from '../app/may-not.ts'
@@ -18,7 +18,9 @@ import { type Text, useText } from '../text/text.tsx'
 import { Asked, Silent } from './asked.tsx'
 import { ConfigTable } from './config-table.tsx'
 import { DrainDialog } from './drain-dialog.tsx'
-import { GatewayState } from './gateway-state.tsx'
+import { gatewayHref, GatewayState } from './gateway-state.tsx'
+import { FigureValue, figures } from './load-figures.tsx'
+import { skewOf } from './skew.ts'
 import styles from './gateways.module.css'
 
 export function GatewayPage() {
@@ -56,7 +58,7 @@ export function GatewayPage() {
         {() =>
           gateway !== undefined && (
             <>
-              <Known gateway={gateway} />
+              <Known gateway={gateway} fleet={list.data?.gateways ?? []} />
               <Told id={id} />
               {search.has('drain') && (
                 <DrainDialog gateway={gateway} onClose={() => setSearch({}, { replace: true })} />
@@ -87,14 +89,28 @@ function Actions({ gateway }: { readonly gateway: Gateway }) {
   )
 }
 
-function Known({ gateway }: { readonly gateway: Gateway }) {
+function Known(props: { readonly gateway: Gateway; readonly fleet: readonly Gateway[] }) {
+  const { gateway, fleet } = props
   const { t, number } = useText()
   const { drain, startedAt } = gateway
+  const skew = skewOf(fleet, gateway)
   return (
     <Columns>
       <Card title={t('gateway.process')}>
         <Facts>
-          <Fact label={t('gateways.version')}>{gateway.version}</Fact>
+          <Fact label={t('gateways.version')}>
+            {gateway.version}{' '}
+            {skew.version && <Status tone="warn">{t('gateway.differsFrom')}</Status>}
+          </Fact>
+          <Fact label={t('gateways.config')}>
+            <code>{gateway.configHash ?? '–'}</code>{' '}
+            {skew.config && <Status tone="warn">{t('gateway.differsFrom')}</Status>}{' '}
+            {skew.compareWith !== undefined && (
+              <Link href={gatewayHref(skew.compareWith)}>
+                {t('gateway.compare', { id: skew.compareWith })}
+              </Link>
+            )}
+          </Fact>
           <Fact label={t('gateway.host')}>{gateway.host}</Fact>
           <Fact label={t('gateways.clients')}>{gateway.rpc.join(', ')}</Fact>
           <Fact label={t('gateway.http')}>{gateway.http}</Fact>
@@ -102,6 +118,15 @@ function Known({ gateway }: { readonly gateway: Gateway }) {
           <Fact label={t('gateways.started')}>
             {startedAt === undefined ? '–' : <Ago at={startedAt} />}
           </Fact>
+        </Facts>
+      </Card>
+      <Card title={t('gateway.load')}>
+        <Facts>
+          {figures.map((figure) => (
+            <Fact key={figure.key} label={t(figure.label)} hint={t(figure.hint)}>
+              <FigureValue figure={figure} gateway={gateway} />
+            </Fact>
+          ))}
         </Facts>
       </Card>
       <Card title={t('gateway.serving')}>

@@ -1,4 +1,7 @@
-/** The fleet as its gateways tell of themselves: who is behind, degraded, draining or of another version. */
+/**
+ * The fleet as its gateways tell of themselves: who is behind, degraded, draining, how busy each is,
+ * and whose version or configuration is another one.
+ */
 import { Link } from 'wouter'
 import type { Gateway } from '../../../gateway/admin/api/gateways.ts'
 import { useGateways } from '../api/queries.ts'
@@ -10,6 +13,9 @@ import { Empty, Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { type Text, useText } from '../text/text.tsx'
 import { gatewayHref, GatewayState } from './gateway-state.tsx'
+import { FigureValue, figures } from './load-figures.tsx'
+import { skewOf } from './skew.ts'
+import styles from './gateways.module.css'
 
 export function Gateways() {
   const text = useText()
@@ -37,12 +43,17 @@ export function Gateways() {
                 {t('gateways.noneWords')}
               </Empty>
             ) : (
-              <DataTable
-                label={t('nav.gateways')}
-                rows={list.gateways}
-                rowKey={({ id }) => id}
-                columns={columnsOf(text, list.gateways)}
-              />
+              <>
+                {list.gateways.some((one) => skewOf(list.gateways, one).config) && (
+                  <p className={styles.note}>{t('gateways.differsWords')}</p>
+                )}
+                <DataTable
+                  label={t('nav.gateways')}
+                  rows={list.gateways}
+                  rowKey={({ id }) => id}
+                  columns={columnsOf(text, list.gateways)}
+                />
+              </>
             )
           }
         </Loaded>
@@ -51,16 +62,8 @@ export function Gateways() {
   )
 }
 
-/** What most of them have is the norm; another one is marked. */
-function commonVersion(gateways: readonly Gateway[]): string | undefined {
-  const counts = new Map<string, number>()
-  for (const { version } of gateways) counts.set(version, (counts.get(version) ?? 0) + 1)
-  return [...counts].toSorted(([, a], [, b]) => b - a)[0]?.[0]
-}
-
 function columnsOf(text: Text, gateways: readonly Gateway[]): Column<Gateway>[] {
   const { t, number } = text
-  const common = commonVersion(gateways)
   return [
     {
       key: 'id',
@@ -77,12 +80,17 @@ function columnsOf(text: Text, gateways: readonly Gateway[]): Column<Gateway>[] 
       header: t('gateways.state'),
       cell: (gateway) => <GatewayState gateway={gateway} />,
     },
-    { key: 'rpc', header: t('gateways.clients'), cell: ({ rpc }) => rpc.join(', '), minor: true },
+    ...figures.map((figure): Column<Gateway> => ({
+      key: figure.key,
+      header: <span title={t(figure.hint)}>{t(figure.label)}</span>,
+      align: 'end',
+      cell: (gateway) => <FigureValue figure={figure} gateway={gateway} />,
+    })),
     {
-      key: 'version',
-      header: t('gateways.version'),
-      cell: ({ version }) =>
-        version === common ? version : <Status tone="warn">{version}</Status>,
+      key: 'connections',
+      header: t('gateways.connections'),
+      align: 'end',
+      cell: ({ connections }) => number(connections),
     },
     {
       key: 'epoch',
@@ -91,10 +99,24 @@ function columnsOf(text: Text, gateways: readonly Gateway[]): Column<Gateway>[] 
       cell: ({ appliedEpoch }) => number(appliedEpoch),
     },
     {
-      key: 'connections',
-      header: t('gateways.connections'),
-      align: 'end',
-      cell: ({ connections }) => number(connections),
+      key: 'version',
+      header: t('gateways.version'),
+      cell: (gateway) =>
+        skewOf(gateways, gateway).version ? (
+          <Status tone="warn">{gateway.version}</Status>
+        ) : (
+          gateway.version
+        ),
+    },
+    {
+      key: 'config',
+      header: t('gateways.config'),
+      cell: (gateway) => (
+        <>
+          <code>{gateway.configHash ?? '–'}</code>{' '}
+          {skewOf(gateways, gateway).config && <Status tone="warn">{t('gateways.differs')}</Status>}
+        </>
+      ),
     },
     {
       key: 'workers',
@@ -109,5 +131,6 @@ function columnsOf(text: Text, gateways: readonly Gateway[]): Column<Gateway>[] 
       minor: true,
       cell: ({ startedAt }) => (startedAt === undefined ? '–' : <Ago at={startedAt} />),
     },
+    { key: 'rpc', header: t('gateways.clients'), cell: ({ rpc }) => rpc.join(', '), minor: true },
   ]
 }

@@ -5,11 +5,11 @@
  * first, for at least ten minutes back; when they are no longer known, or were too many, the first
  * event is `stream`/`reset`: read everything anew. A comment line every 15 s keeps the stream alive.
  *
- * An event says that something changed, and enough to update a row; it may come twice. A
- * table whose state is another one because of something else, such as a redirect, has changed too.
- * Under a storm
- * gather events by `topic` and `name` and act once a frame. A client that does not keep
- * up falls back, and is told to read everything anew when what it lacks is no longer kept.
+ * An event says that something changed, and enough to update a row; it may come twice. A table whose
+ * state is another one because of something else, such as a redirect, has changed too. Connections and
+ * load of a gateway move all the time and are no event. Under a storm gather events by `topic` and
+ * `name` and act once a frame. A client that does not keep up falls back, and is told to read
+ * everything anew when what it lacks is no longer kept.
  */
 import { type Static, Type } from 'typebox'
 

@@ -11,6 +11,29 @@
 import { type Static, Type } from 'typebox'
 import { Freshness, askedOfFleet } from './requests.ts'
 
+/**
+ * How busy a gateway is, all its processes together (`gateway/load.ts`). Its node is written anew for
+ * this alone when a figure moved by a fifth, else within a minute.
+ */
+export const GatewayLoad = Type.Object(
+  {
+    /** What the rates are of. */
+    overSeconds: Type.Integer({ minimum: 0 }),
+    /** Configuration queries, whatever the answer. */
+    queriesPerSecond: Type.Number({ minimum: 0 }),
+    /** Those that could not be served; unknown tables are no errors. */
+    errorsPerSecond: Type.Number({ minimum: 0 }),
+    /** An upper bound; left out when there were no queries. */
+    p99Ms: Type.Optional(Type.Number({ minimum: 0 })),
+    /** How late an event loop was at worst, rounded up to 20, 50, 100, 200, 500 … */
+    loopLagMs: Type.Number({ minimum: 0 }),
+    /** Tables in memory. */
+    routes: Type.Integer({ minimum: 0 }),
+  },
+  { title: 'GatewayLoad' },
+)
+export type GatewayLoad = Static<typeof GatewayLoad>
+
 export const Gateway = Type.Object(
   {
     id: Type.String(),
@@ -28,6 +51,13 @@ export const Gateway = Type.Object(
     routingEpoch: Type.Integer(),
     zookeeper: Type.String(),
     connections: Type.Integer(),
+    /** Left out in its first seconds, and by versions that do not say it. */
+    load: Type.Optional(GatewayLoad),
+    /**
+     * Of the configuration that should be equal in the whole fleet, as far as versions are: without
+     * names, addresses and files, the number of workers, labels of metrics. Older ones leave it out.
+     */
+    configHash: Type.Optional(Type.String()),
     /** It says that it is draining: by a wish, or because it ends. */
     draining: Type.Boolean(),
     /** The wish of an operator; it holds until `:resume`, or the end of the process. */
