@@ -7,6 +7,7 @@
 import { type Static, Type } from 'typebox'
 import { type Coordinator, CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
 import { type AccessRule, Permission } from '../../cluster/coordinator/tree.ts'
+import { formed } from './api/requests.ts'
 import { secretFolders } from './control-tree.ts'
 import { ApiError } from './problem.ts'
 import { othersIn } from './secret-nodes.ts'
@@ -14,7 +15,7 @@ import { othersIn } from './secret-nodes.ts'
 export const AclQuery = Type.Object(
   {
     /** Nodes looked at for this page, at most 500; default 200. */
-    limit: Type.Optional(Type.String({ pattern: '^[0-9]{1,3}$' })),
+    limit: Type.Optional(formed('^[0-9]{1,3}$', 'a number up to 999')),
     cursor: Type.Optional(Type.String({ maxLength: 4096 })),
   },
   { additionalProperties: false },

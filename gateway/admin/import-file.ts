@@ -5,11 +5,12 @@
  */
 import { parse } from 'csv-parse'
 import { Readable } from 'node:stream'
-import { Check } from 'typebox/value'
+import { Check, Errors } from 'typebox/value'
 import { isTableName } from '../routing/mapping.ts'
 import type { FieldError } from './api/problem.ts'
 import { TablePatch } from './api/tables.ts'
 import { ShapeError, jsonItems } from './json-items.ts'
+import { fieldErrorsOf } from './schema-errors.ts'
 
 export type ImportLine =
   | { readonly line: number; readonly name: string; readonly patch: TablePatch }
@@ -85,14 +86,9 @@ function splitMetas(text: string): readonly string[] {
   return text.split(/[\s,;]+/).filter((address) => address !== '')
 }
 
-const known = new Set(Object.keys(TablePatch.properties))
-
 function withPatch(line: number, name: string, patch: Record<string, unknown>): ImportLine {
   if (Check(TablePatch, patch)) return { line, name, patch }
-  const errors = Object.entries(patch)
-    .filter(([key, value]) => !known.has(key) || !Check(TablePatch, { [key]: value }))
-    .map(([field]) => ({ field, message: known.has(field) ? 'not valid' : 'unknown key' }))
-  return { line, name, errors: errors.length > 0 ? errors : [{ field: '', message: 'not valid' }] }
+  return { line, name, errors: fieldErrorsOf(TablePatch, patch, Errors(TablePatch, patch)) }
 }
 
 const columns = ['table', 'cluster', 'metas', 'group', 'note'] as const

@@ -42,35 +42,6 @@ export function fromCoordinator(error: unknown, isWrite: boolean): unknown {
   return new ApiError(isWrite && isUnknown ? 'outcome-unknown' : 'zookeeper-unavailable', message)
 }
 
-interface ValidationEntry {
-  readonly instancePath: string
-  readonly message?: string
-  readonly params?: Readonly<Record<string, unknown>>
-}
-
-/** `/metas/0` → `metas.0`; missing and unknown properties are named themselves. */
-function fieldsOf(entry: ValidationEntry): { readonly field: string; readonly message: string }[] {
-  const path = entry.instancePath.slice(1).replaceAll('/', '.')
-  const message = entry.message ?? 'not valid'
-  const named = entry.params?.['requiredProperties'] ?? entry.params?.['additionalProperties']
-  if (!Array.isArray(named) || named.length === 0) return [{ field: path, message }]
-  return named.map((name) => ({
-    field: [path, String(name)].filter((part) => part !== '').join('.'),
-    message,
-  }))
-}
-
-function fromValidation(error: FastifyError): ApiError {
-  const errors: { field: string; message: string }[] = []
-  for (const entry of error.validation ?? [])
-    for (const one of fieldsOf(entry))
-      if (!errors.some(({ field }) => field === one.field)) errors.push(one)
-  const where = error.validationContext ?? 'request'
-  const [first] = errors
-  const detail = `${where}: ${first === undefined ? 'not valid' : `${first.field} ${first.message}`}`
-  return new ApiError('bad-request', detail, { errors: errors.slice(0, 100) })
-}
-
 const byStatus: Readonly<Record<number, ProblemCode>> = {
   404: 'not-found',
   405: 'method-not-allowed',
@@ -82,8 +53,7 @@ const byStatus: Readonly<Record<number, ProblemCode>> = {
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof CoordinatorError) return fromCoordinator(error, false) as ApiError
-  const { validation, statusCode = 500, message } = error as FastifyError
-  if (validation !== undefined) return fromValidation(error as FastifyError)
+  const { statusCode = 500, message } = error as FastifyError
   if (statusCode >= 500) return new ApiError('internal', 'the request failed; the log says why')
   return new ApiError(byStatus[statusCode] ?? 'bad-request', message)
 }

@@ -5,7 +5,7 @@
  * everybody who reaches the port.
  */
 import swagger from '@fastify/swagger'
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import cookie from '@fastify/cookie'
 import helmet from '@fastify/helmet'
 import type { RequestListener } from 'node:http'
@@ -34,6 +34,7 @@ import { gatewayRoutes } from './gateway-routes.ts'
 import { clusterRoutes, groupRoutes } from './registry-routes.ts'
 import { type Api, answers, callerOf, setIdentity } from './requests.ts'
 import { demand } from './rights.ts'
+import { compileSchema } from './schema-errors.ts'
 import { type RouteServed, type ServiceParts, Services } from './services.ts'
 import type { RedirectsInForce } from './table-context.ts'
 import { tableRoutes } from './table-routes.ts'
@@ -96,7 +97,7 @@ function createApp(tls: AdminTls | undefined) {
     forceCloseConnections: true,
     clientErrorHandler: (error, socket) => answerNoRequest(socket, error),
   })
-    .setValidatorCompiler(TypeBoxValidatorCompiler)
+    .setValidatorCompiler(compileSchema)
     .setSerializerCompiler(() => (value) => JSON.stringify(value))
     .withTypeProvider<TypeBoxTypeProvider>()
 }

@@ -13,7 +13,8 @@ import {
 } from '../routing/mapping.ts'
 import type { FieldError } from './api/problem.ts'
 import type { TableEdit, TablePatch } from './api/tables.ts'
-import { ApiError, badField } from './problem.ts'
+import { badField } from './problem.ts'
+import { invalid } from './schema-errors.ts'
 
 export interface ValueRules {
   readonly writeForm: MappingForm
@@ -37,7 +38,7 @@ export function textOfEdit(
   if (metas === undefined)
     errors.push({ field: 'metas', message: 'missing, and the cluster is not in the registry' })
   else if (!metas.ok) errors.push(metas.problem)
-  if (!cluster.ok || metas === undefined || !metas.ok) throw fieldErrors(errors)
+  if (!cluster.ok || metas === undefined || !metas.ok) throw invalid(errors)
   const optional: Optional = {}
   for (const key of OPTIONAL_KEYS) if (edit[key] !== undefined) optional[key] = edit[key]
   const data = formatMapping(
@@ -84,9 +85,4 @@ export function checkedText(text: string, field: string): string {
 
 export function thaws(edit: TableEdit | TablePatch): boolean {
   return edit.frozen === false || edit.frozen === null
-}
-
-function fieldErrors(errors: readonly FieldError[]): ApiError {
-  const detail = errors.map(({ field, message }) => `${field}: ${message}`).join('; ')
-  return new ApiError('bad-request', detail, { errors: [...errors] })
 }

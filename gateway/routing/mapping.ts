@@ -9,6 +9,7 @@
  */
 const VALUE_BYTES_MAX = 64 * 1024
 const METAS_MAX = 32
+const FOUND_CHARS_MAX = 200
 export const TABLE_NAME_BYTES_MAX = 255
 
 export type MappingForm = 'rfc' | 'go' | 'both'
@@ -78,12 +79,14 @@ export function metaAddress(text: string): string | undefined {
 /** 1 to 32 addresses, trimmed, duplicates dropped. */
 export function parseMetas(items: readonly unknown[], field: string): Parsed<readonly string[]> {
   const metas = new Set<string>()
+  const wrong: string[] = []
   for (const item of items) {
     const address = typeof item === 'string' ? metaAddress(item) : undefined
-    if (address === undefined)
-      return bad(field, `expected host:port, found ${JSON.stringify(item)?.slice(0, 100)}`)
-    metas.add(address)
+    if (address === undefined) wrong.push(JSON.stringify(item) ?? 'nothing')
+    else metas.add(address)
   }
+  if (wrong.length > 0)
+    return bad(field, `expected host:port, found ${wrong.join(' and ').slice(0, FOUND_CHARS_MAX)}`)
   if (metas.size < 1 || metas.size > METAS_MAX)
     return bad(field, `expected 1 to ${METAS_MAX} addresses, found ${metas.size}`)
   return { ok: true, value: [...metas] }

@@ -194,7 +194,7 @@ void t.test('problem details name the field at fault', async (t) => {
     ['no metas', { cluster: 'c' }, 'metas'],
     ['an empty list', { cluster: 'c', metas: [] }, 'metas'],
     ['a number', { cluster: 'c', metas: [1] }, 'metas.0'],
-    ['no port', { cluster: 'c', metas: ['a:1', 'nonsense'] }, 'metas'],
+    ['no port', { cluster: 'c', metas: ['a:1', 'nonsense'] }, 'metas.1'],
     ['a port too high', { cluster: 'c', metas: ['a:65536'] }, 'metas'],
     ['an address out of range', { cluster: 'c', metas: ['300.0.0.1:1'] }, 'metas'],
     [

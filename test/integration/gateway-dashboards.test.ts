@@ -102,7 +102,11 @@ async function exposition(t: Test): Promise<string> {
   const seen = async (): Promise<string> => (await gateway.get(http, '/metrics')).text
   await until(async () => /^gateway_frames_rejected_total\{.*\} 1$/m.test(await seen()))
   const text = await seen()
-  const debug = JSON.parse((await gateway.get(http, '/debug/table/temp')).text) as TableView
+  const view = async (): Promise<TableView> =>
+    JSON.parse((await gateway.get(http, '/debug/table/temp')).text) as TableView
+  // It is ready with its first worker.
+  await until(async () => (await view()).processes.length === 2)
+  const debug = await view()
   t.match(debug, {
     routing: { path: '/tables/temp', answer: 'route', watch: 'set' },
     processes: [{ process: '1' }, { process: '2' }],

@@ -74,7 +74,7 @@ void t.test('what is wrong is said, with an exit code', async (t) => {
   t.match(await run('--gateway', '127.0.0.1:1', 'me'), { code: 1, complaint: /no answer from/ })
   t.match(await run('--token-file', '/no/such/file', 'me'), { code: 2, complaint: /cannot read/ })
   const bad = await run('tables', 'set', 'a', '--cluster', 'c', '--metas', 'nonsense', '--create')
-  t.match(bad, { code: 1, complaint: /metas: expected host:port/ })
+  t.match(bad, { code: 1, complaint: /metas\.0: expected host:port, found "nonsense"/ })
   t.match(await run('--help'), { code: 0, out: /tables replace|tables list/ })
 })
 

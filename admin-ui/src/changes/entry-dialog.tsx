@@ -23,10 +23,12 @@ import styles from './conflict.module.css'
 /** By the API's name of the field. */
 export type FieldErrors = Readonly<Record<string, string>>
 
-/** The error at a field; that of `metas.1` belongs to `metas`. */
+/** The errors at a field; those of `metas.1` belong to `metas`. */
 export function errorOf(errors: FieldErrors, field: string): string | undefined {
-  const key = Object.keys(errors).find((name) => name === field || name.startsWith(`${field}.`))
-  return key === undefined ? undefined : errors[key]
+  const found = Object.entries(errors).flatMap(([name, message]) =>
+    name === field || name.startsWith(`${field}.`) ? [message] : [],
+  )
+  return found.length === 0 ? undefined : [...new Set(found)].join(' · ')
 }
 
 export interface Version<Draft> {

@@ -17,6 +17,7 @@
  * Scopes restrict changes; whoever is logged in with any role reads everything but users and tokens.
  */
 import { type Static, Type } from 'typebox'
+import { formed } from './requests.ts'
 import { type Role, roles } from './roles.ts'
 
 const pattern = Type.String({ minLength: 1, maxLength: 255 })
@@ -32,7 +33,10 @@ export const Grant = Type.Object(
 )
 export type Grant = Static<typeof Grant>
 
-const userName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$' })
+const userName = formed(
+  '^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$',
+  'up to 100 letters, digits and . _ @ + -, the first a letter or digit',
+)
 const password = Type.String({ minLength: 10, maxLength: 200 })
 const grants = Type.Array(Grant, { maxItems: 100 })
 

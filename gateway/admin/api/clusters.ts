@@ -10,10 +10,8 @@
  *     POST /clusters/{c}:replace-meta   ReplaceMetaRequest → ChangeSet
  */
 import { type Static, Type } from 'typebox'
-import { Freshness } from './requests.ts'
+import { Freshness, metaList } from './requests.ts'
 import { MetaProbe } from './tables.ts'
-
-const metas = Type.Array(Type.String({ maxLength: 300 }), { minItems: 1, maxItems: 32 })
 
 export const Cluster = Type.Object(
   {
@@ -47,7 +45,7 @@ export type ClusterList = Static<typeof ClusterList>
 /** Keys of the entry that are not named here stay as they are. */
 export const ClusterEdit = Type.Object(
   {
-    metas,
+    metas: metaList,
     peer: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
     note: Type.Optional(Type.String({ maxLength: 4096 })),
   },

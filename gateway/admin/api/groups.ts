@@ -7,7 +7,7 @@
  *     GET, PUT, DELETE /groups/{g}     GroupEdit → Group; ETags as with tables
  */
 import { type Static, Type } from 'typebox'
-import { Freshness } from './requests.ts'
+import { Freshness, StalePolicy } from './requests.ts'
 
 export const Group = Type.Object(
   {
@@ -39,7 +39,7 @@ export const GroupEdit = Type.Object(
     members: Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { maxItems: 5000 }),
     patterns: Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { maxItems: 100 }),
     note: Type.Optional(Type.String({ maxLength: 4096 })),
-    stale: Type.Optional(Type.String({ pattern: '^(serve|fail|bounded:[0-9]{1,9})$' })),
+    stale: Type.Optional(StalePolicy),
   },
   { additionalProperties: false, title: 'GroupEdit' },
 )

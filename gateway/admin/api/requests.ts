@@ -4,6 +4,30 @@
  */
 import { type Static, Type } from 'typebox'
 
+/** Text of a form; `expected` says in errors what the form means. */
+export function formed(pattern: string, expected: string, description?: string) {
+  return Type.String({
+    pattern,
+    'x-expected': expected,
+    ...(description === undefined ? {} : { description }),
+  })
+}
+
+/** 1 to 32 meta servers. */
+export const metaList = Type.Array(
+  formed('^\\s*[A-Za-z0-9._-]{1,253}:[0-9]{1,5}\\s*$', 'host:port'),
+  {
+    minItems: 1,
+    maxItems: 32,
+  },
+)
+
+export const StalePolicy = formed(
+  '^(serve|fail|bounded:[0-9]{1,9})$',
+  'serve, fail or bounded:MILLISECONDS',
+  'What happens when ZooKeeper is gone: serve, fail or bounded:MILLISECONDS',
+)
+
 /**
  * How old the answer is. `live`: watched, changes arrive within milliseconds; `stale`: ZooKeeper
  * does not answer, this is what was there `ageMs` ago; `loading`: not everything was read yet.

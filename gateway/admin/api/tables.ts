@@ -20,7 +20,7 @@
  */
 import { type Static, Type } from 'typebox'
 import { ChangeAuthor, FieldError } from './problem.ts'
-import { Check, Freshness } from './requests.ts'
+import { Check, Freshness, StalePolicy, formed, metaList } from './requests.ts'
 
 /**
  * The worst of what is known: `invalid`: the node holds no mapping; `dangling`: its cluster has no
@@ -84,10 +84,11 @@ export const tableFilters = {
   state: Type.Optional(Type.Unsafe<TableState>(TableState)),
   invalid: Type.Optional(Type.Boolean({ description: 'Only nodes that hold no mapping' })),
   changed: Type.Optional(
-    Type.String({
-      pattern: '^([0-9]{1,6}[smhd]|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,12}Z)$',
-      description: 'Changed within this time, such as 24h, or since this moment (UTC)',
-    }),
+    formed(
+      '^([0-9]{1,6}[smhd]|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,12}Z)$',
+      'a time such as 24h, or a moment such as 2026-01-31T08:00:00Z',
+      'Changed within this time, such as 24h, or since this moment (UTC)',
+    ),
   ),
 } as const
 
@@ -100,10 +101,11 @@ export const TableQuery = Type.Object(
     cursor: Type.Optional(Type.String({ maxLength: 4096, description: 'Of the page before' })),
     ...tableFilters,
     sort: Type.Optional(
-      Type.String({
-        pattern: `^-?(${tableSorts.join('|')})$`,
-        description: `One of ${tableSorts.join(', ')}; with - before it: descending`,
-      }),
+      formed(
+        `^-?(${tableSorts.join('|')})$`,
+        `${tableSorts.join(', ')}, or one with - before it`,
+        `One of ${tableSorts.join(', ')}; with - before it: descending`,
+      ),
     ),
     fields: Type.Optional(
       Type.String({ maxLength: 500, description: 'Only these, with commas; name is always there' }),
@@ -142,21 +144,17 @@ const optionalKeys = {
   group: Type.String({ maxLength: 255 }),
   note: Type.String({ maxLength: 4096 }),
   frozen: Type.Boolean({ description: 'No edits except the one that thaws it' }),
-  stale: Type.String({
-    pattern: '^(serve|fail|bounded:[0-9]{1,9})$',
-    description: 'What happens when ZooKeeper is gone: serve, fail or bounded:MILLISECONDS',
-  }),
+  stale: StalePolicy,
   standby: Type.String({ maxLength: 255, description: 'The cluster that it is duplicated to' }),
 }
 const cluster = Type.String({ minLength: 1, maxLength: 255 })
-const metas = Type.Array(Type.String({ maxLength: 300 }), { minItems: 1, maxItems: 32 })
 
 /** The whole mapping: an optional key that is left out is removed. Foreign keys of the node stay. */
 export const TableEdit = Type.Object(
   {
     cluster,
     /** Left out: those of the cluster's registry entry. */
-    metas: Type.Optional(metas),
+    metas: Type.Optional(metaList),
     group: Type.Optional(optionalKeys.group),
     note: Type.Optional(optionalKeys.note),
     frozen: Type.Optional(optionalKeys.frozen),
@@ -171,7 +169,7 @@ export type TableEdit = Static<typeof TableEdit>
 export const TablePatch = Type.Object(
   {
     cluster: Type.Optional(cluster),
-    metas: Type.Optional(metas),
+    metas: Type.Optional(metaList),
     group: Type.Optional(Type.Union([optionalKeys.group, Type.Null()])),
     note: Type.Optional(Type.Union([optionalKeys.note, Type.Null()])),
     frozen: Type.Optional(Type.Union([optionalKeys.frozen, Type.Null()])),
@@ -248,7 +246,7 @@ export type RevertRequest = Static<typeof RevertRequest>
 
 /** Without `metas` those of the mapping are asked: give them to try a mapping before it is saved. */
 export const ProbeRequest = Type.Object(
-  { metas: Type.Optional(metas) },
+  { metas: Type.Optional(metaList) },
   { additionalProperties: false, title: 'ProbeRequest' },
 )
 export type ProbeRequest = Static<typeof ProbeRequest>
