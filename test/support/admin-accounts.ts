@@ -8,9 +8,10 @@ import { type PageWorld, startPageWorld } from './page-world.ts'
 export const password = 'correct horse battery'
 
 /** With the account `admin`. */
-export function startAccountsWorld(t: Test): Promise<PageWorld> {
+export function startAccountsWorld(t: Test, flags: readonly string[] = []): Promise<PageWorld> {
+  const auth = ['--auth.enabled', 'true', '--auth.firstAdmin.password', 'env:FIRST_PASSWORD']
   return startPageWorld(t, {
-    flags: ['--auth.enabled', 'true', '--auth.firstAdmin.password', 'env:FIRST_PASSWORD'],
+    flags: [...auth, ...flags],
     environment: { FIRST_PASSWORD: password },
   })
 }

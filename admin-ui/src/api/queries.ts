@@ -8,6 +8,7 @@ import {
   useQuery,
   type UseQueryResult,
 } from '@tanstack/react-query'
+import type { ApprovalDetail, ApprovalList } from '../../../gateway/admin/api/approvals.ts'
 import type { AuditList, AuditVerification } from '../../../gateway/admin/api/audit.ts'
 import type {
   Cluster,
@@ -183,6 +184,21 @@ export function useAuditVerification(enabled: boolean) {
     queryKey: ['audit-verification'],
     queryFn: ({ signal }) => read<AuditVerification>('/audit:verify', {}, signal),
     enabled,
+    staleTime: Infinity,
+  })
+}
+
+export function useApprovals() {
+  return useRead<ApprovalList>(['approvals'], '/approvals')
+}
+
+/** Its changes stay as they are; what became of them comes with another state. */
+export function useApproval(id: string, state: string) {
+  return useQuery({
+    queryKey: ['approval', id, state],
+    queryFn: ({ signal }) =>
+      read<ApprovalDetail>(`/approvals/${encodeURIComponent(id)}`, {}, signal),
+    placeholderData: keepPreviousData,
     staleTime: Infinity,
   })
 }

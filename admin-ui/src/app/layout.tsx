@@ -5,6 +5,7 @@
 import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { useStreamState } from '../api/events.ts'
+import { useApprovals } from '../api/queries.ts'
 import { useSession } from '../api/session.tsx'
 import { zone } from '../design/age.tsx'
 import { Button, IconButton } from '../design/button.tsx'
@@ -82,6 +83,7 @@ export function Layout(props: {
         </button>
         <span className={styles.right}>
           <StreamMark />
+          <WaitingMark />
           <OpenMark />
           <PersonalMenu onHelp={props.onHelp} />
         </span>
@@ -116,6 +118,7 @@ export function Layout(props: {
 }
 
 function isAt(location: string, href: string): boolean {
+  if (href === '/audit' && isAt(location, '/approvals')) return true
   return href === '/' ? location === '/' : location === href || location.startsWith(`${href}/`)
 }
 
@@ -139,6 +142,19 @@ function StreamMark() {
       {t('stream.polling')}
     </Status>
   ) : null
+}
+
+/** Changes that a second person must look at, wherever one is. */
+function WaitingMark() {
+  const { t } = useText()
+  const pending = useApprovals().data?.pending ?? 0
+  return pending === 0 ? null : (
+    <Link href="/approvals" className={styles.waiting ?? ''}>
+      <Status tone="warn" icon="clock">
+        <span>{t('approvals.waiting', { count: pending })}</span>
+      </Status>
+    </Link>
+  )
 }
 
 /** Nobody has to log in here: visible, so that nobody takes it for a protected page. */

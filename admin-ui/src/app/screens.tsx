@@ -23,6 +23,10 @@ const load = {
   gatewayPage: async () => ({
     default: (await import('../gateways/gateway-page.tsx')).GatewayPage,
   }),
+  approvals: async () => ({ default: (await import('../approvals/approvals.tsx')).Approvals }),
+  approvalPage: async () => ({
+    default: (await import('../approvals/approval-page.tsx')).ApprovalPage,
+  }),
   audit: async () => ({ default: (await import('../audit/audit.tsx')).Audit }),
   settings: async () => ({ default: (await import('../settings/settings.tsx')).Settings }),
 }
@@ -36,6 +40,8 @@ const Groups = lazy(load.groups)
 const GroupPage = lazy(load.groupPage)
 const Gateways = lazy(load.gateways)
 const GatewayPage = lazy(load.gatewayPage)
+const Approvals = lazy(load.approvals)
+const ApprovalPage = lazy(load.approvalPage)
 const Audit = lazy(load.audit)
 const Settings = lazy(load.settings)
 
@@ -49,6 +55,8 @@ const routes: readonly (readonly [string, ReactNode])[] = [
   ['/groups/:name', <GroupPage />],
   ['/gateways', <Gateways />],
   ['/gateways/:id', <GatewayPage />],
+  ['/approvals', <Approvals />],
+  ['/approvals/:id', <ApprovalPage />],
   ['/audit', <Audit />],
   ['/settings/:tab?', <Settings />],
 ]

@@ -66,12 +66,13 @@ function columnsOf(
     {
       key: 'actor',
       header: t('audit.who'),
-      cell: ({ actor, source }) => (
+      cell: ({ actor, source, approvedBy }) => (
         <span className={styles.actor}>
           {actor}{' '}
           <Status tone={source === 'external' ? 'warn' : 'neutral'} icon="user">
             {sourceWord(text, source)}
           </Status>
+          {approvedBy !== undefined && ` ${t('audit.approvedBy', { name: approvedBy })}`}
         </span>
       ),
     },
@@ -89,6 +90,7 @@ const pages: Readonly<Record<string, string>> = {
   cluster: '/clusters/',
   group: '/groups/',
   gateway: '/gateways/',
+  approval: '/approvals/',
 }
 
 function ObjectLink({ entry: { kind, name } }: { readonly entry: AuditEntry }) {

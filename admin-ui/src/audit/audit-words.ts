@@ -10,6 +10,11 @@ const actions: Readonly<Record<string, TextKey>> = {
   resume: 'audit.did.resume',
   trim: 'audit.did.trim',
   'log-in': 'audit.did.log-in',
+  request: 'audit.did.request',
+  approve: 'audit.did.approve',
+  reject: 'audit.did.reject',
+  withdraw: 'audit.did.withdraw',
+  expire: 'audit.did.expire',
 }
 
 export const kinds: Readonly<Record<string, TextKey>> = {
@@ -21,6 +26,7 @@ export const kinds: Readonly<Record<string, TextKey>> = {
   token: 'audit.of.token',
   session: 'audit.of.session',
   audit: 'audit.of.audit',
+  approval: 'audit.of.approval',
 }
 
 export const sources: Readonly<Record<string, TextKey>> = {

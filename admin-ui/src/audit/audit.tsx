@@ -1,8 +1,9 @@
 /** Who changed what and why: filters in the address, entries page after page, the chain's proof. */
 import { useState } from 'react'
-import { useSearchParams } from 'wouter'
+import { Link, useSearchParams } from 'wouter'
 import { pathOf } from '../api/http.ts'
 import { useAudit, useAuditVerification } from '../api/queries.ts'
+import { useSession } from '../api/session.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
 import { control, Field } from '../design/field.tsx'
@@ -34,6 +35,7 @@ const labels: Readonly<Record<FilterName, TextKey>> = {
 
 export function Audit() {
   const { t } = useText()
+  const { approvalAbove } = useSession().info
   const [params, setParams] = useSearchParams()
   const filters = Object.fromEntries(
     filterNames.flatMap((name) => {
@@ -57,7 +59,12 @@ export function Audit() {
   return (
     <Page
       title={t('nav.audit')}
-      facts={<Verification />}
+      facts={
+        <>
+          <Verification />
+          {approvalAbove > 0 && <Link href="/approvals">{t('approvals.label')}</Link>}
+        </>
+      }
       actions={
         <Menu trigger={<Button icon="download">{t('audit.export')}</Button>}>
           {(['csv', 'jsonl'] as const).map((format) => (

@@ -7,7 +7,7 @@ import { useText } from '../text/text.tsx'
 import styles from './change-set.module.css'
 
 const SHOWN_MAX = 200
-const tones = { done: 'ok', failed: 'bad', skipped: 'warn' } as const
+export const tones = { done: 'ok', failed: 'bad', skipped: 'warn' } as const
 const order = { failed: 0, skipped: 1, done: 2 } as const
 
 function csvOf(results: readonly ItemResult[]): string {

@@ -4,44 +4,26 @@
  * The same view serves bulk edits, imports, replaced metas and adopted tables.
  */
 import { useMutation, useQueryClient } from '@tanstack/react-query'
-import { useVirtualizer } from '@tanstack/react-virtual'
 import { useCallback, useMemo, useRef, useState } from 'react'
-import {
-  type ApplyResult,
-  type ChangeItem,
-  type ChangeKind,
-  type ChangeSet,
-} from '../../../gateway/admin/api/changes.ts'
+import type { Approval } from '../../../gateway/admin/api/approvals.ts'
+import type { ApplyResult, ChangeSet } from '../../../gateway/admin/api/changes.ts'
 import type { ServerEvent } from '../../../gateway/admin/api/events.ts'
 import { useEvents } from '../api/events.ts'
 import { call } from '../api/http.ts'
 import { useSession } from '../api/session.tsx'
 import { Button } from '../design/button.tsx'
-import { Diff } from '../design/diff.tsx'
 import { control, Field } from '../design/field.tsx'
-import { Empty, Failure } from '../design/state.tsx'
-import { Status, type Tone } from '../design/status.tsx'
-import { type TextKey, useText } from '../text/text.tsx'
+import { Failure } from '../design/state.tsx'
+import { Status } from '../design/status.tsx'
+import { useText } from '../text/text.tsx'
 import { ApplyReport } from './apply-report.tsx'
+import { AskedReport } from './asked-report.tsx'
+import { ChangeItems, mayBeApplied } from './change-items.tsx'
 import styles from './change-set.module.css'
 import { ReasonField } from './entry-dialog.tsx'
 
-const ROW_PX = 44
-
-const kinds: Readonly<Record<ChangeKind, { readonly tone: Tone; readonly text: TextKey }>> = {
-  create: { tone: 'ok', text: 'changes.create' },
-  change: { tone: 'info', text: 'changes.change' },
-  delete: { tone: 'bad', text: 'changes.delete' },
-  same: { tone: 'neutral', text: 'changes.same' },
-  invalid: { tone: 'warn', text: 'changes.invalid' },
-}
-
-const kindNames = Object.keys(kinds) as ChangeKind[]
-
-const mayBeApplied = ({ kind }: ChangeItem): boolean => kind !== 'same' && kind !== 'invalid'
-
-/** Of an apply that runs, by its events. */
-function useProgress(token: string) {
+/** Of an apply or an approval that runs, by its events. */
+export function useProgress(token: string) {
   const [progress, setProgress] = useState<ServerEvent['progress']>()
   useEvents(
     useCallback(
@@ -63,11 +45,9 @@ export function ChangeSetReview(props: {
   readonly onClose: () => void
 }) {
   const { changes, also, onBack, onClose } = props
-  const { t, number } = useText()
+  const { t } = useText()
   const { info } = useSession()
   const queries = useQueryClient()
-  const first = kindNames.find((kind) => changes.counts[kind] > 0) ?? 'change'
-  const [kind, setKind] = useState<ChangeKind>(first)
   const [left, setLeft] = useState<ReadonlySet<string>>(new Set())
   const [reason, setReason] = useState('')
   const [typed, setTyped] = useState('')
@@ -77,11 +57,12 @@ export function ChangeSetReview(props: {
     () => changes.items.filter((item) => mayBeApplied(item) && !left.has(item.name)),
     [changes, left],
   )
+  const needsApproval = info.approvalAbove > 0 && included.length > info.approvalAbove
   const deletions = included.filter((item) => item.kind === 'delete').length
   const apply = useMutation({
     mutationFn: async () =>
       (
-        await call<ApplyResult>('/tables:apply', {
+        await call<ApplyResult | Approval>('/tables:apply', {
           method: 'POST',
           body: { token: changes.token, include: included.map(({ name }) => name) },
           reason,
@@ -90,30 +71,18 @@ export function ChangeSetReview(props: {
       ).data,
     onSuccess: () => void queries.invalidateQueries(),
   })
-  if (apply.data !== undefined) return <ApplyReport result={apply.data} onClose={onClose} />
+  if (apply.data !== undefined)
+    return 'results' in apply.data ? (
+      <ApplyReport result={apply.data} onClose={onClose} />
+    ) : (
+      <AskedReport approval={apply.data} onClose={onClose} />
+    )
   const total = progress?.total ?? included.length
   const done = progress === undefined ? 0 : progress.done + progress.failed + progress.skipped
   return (
     <div className={styles.review}>
-      <div className={styles.kinds} role="tablist" aria-label={t('changes.kinds')}>
-        {kindNames.map((one) => (
-          <button
-            key={one}
-            type="button"
-            role="tab"
-            aria-selected={one === kind}
-            className={styles.kind}
-            onClick={() => setKind(one)}
-          >
-            {t(kinds[one].text)}
-            <Status tone={changes.counts[one] > 0 ? kinds[one].tone : 'neutral'}>
-              {number(changes.counts[one])}
-            </Status>
-          </button>
-        ))}
-      </div>
-      <Items
-        items={changes.items.filter((item) => item.kind === kind)}
+      <ChangeItems
+        items={changes.items}
         left={left}
         onToggle={(name) => {
           const next = new Set(left)
@@ -122,6 +91,11 @@ export function ChangeSetReview(props: {
         }}
       />
       {also !== undefined && <p className={styles.hint}>{also}</p>}
+      {needsApproval && (
+        <Status tone="info" icon="user" wraps>
+          {t('changes.needsApproval', { above: info.approvalAbove })}
+        </Status>
+      )}
       {apply.isError && <Failure error={apply.error} />}
       {apply.isPending ? (
         <div className={styles.progress} aria-live="polite">
@@ -131,23 +105,7 @@ export function ChangeSetReview(props: {
       ) : (
         <div className={styles.confirm}>
           <ReasonField value={reason} onChange={setReason} />
-          {deletions > 0 && (
-            <Field
-              label={t('changes.typeDeletions', { count: deletions })}
-              hint={t('changes.typeHint', { number: String(deletions) })}
-            >
-              {(ids) => (
-                <input
-                  {...ids}
-                  className={control}
-                  inputMode="numeric"
-                  autoComplete="off"
-                  value={typed}
-                  onChange={({ target }) => setTyped(target.value)}
-                />
-              )}
-            </Field>
-          )}
+          {deletions > 0 && <TypeDeletions count={deletions} typed={typed} onChange={setTyped} />}
         </div>
       )}
       <div className={styles.actions}>
@@ -166,114 +124,36 @@ export function ChangeSetReview(props: {
           }
           onClick={() => apply.mutate()}
         >
-          {t('changes.apply', { count: included.length })}
+          {t(needsApproval ? 'changes.ask' : 'changes.apply', { count: included.length })}
         </Button>
       </div>
     </div>
   )
 }
 
-function Items(props: {
-  readonly items: readonly ChangeItem[]
-  readonly left: ReadonlySet<string>
-  readonly onToggle: (name: string) => void
+/** Deletions are confirmed by their number. */
+export function TypeDeletions(props: {
+  readonly count: number
+  readonly typed: string
+  readonly onChange: (typed: string) => void
 }) {
-  const { items, left, onToggle } = props
+  const { count, typed, onChange } = props
   const { t } = useText()
-  const scroller = useRef<HTMLDivElement>(null)
-  const [filter, setFilter] = useState('')
-  const [open, setOpen] = useState<string>()
-  const shown = items.filter(({ name }) => name.toLowerCase().includes(filter.toLowerCase()))
-  const rows = useVirtualizer({
-    count: shown.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PX,
-    overscan: 8,
-  })
-  if (items.length === 0) return <Empty title={t('changes.none')} />
-  const opened = shown.find((item) => keyOf(item) === open) ?? shown[0]
   return (
-    <div className={styles.items}>
-      <input
-        className={control}
-        type="search"
-        aria-label={t('changes.filter')}
-        placeholder={t('changes.filter')}
-        value={filter}
-        onChange={({ target }) => setFilter(target.value)}
-      />
-      <div className={styles.split}>
-        <div
-          ref={scroller}
-          className={styles.list}
-          tabIndex={0}
-          role="group"
-          aria-label={t('changes.items')}
-        >
-          <div style={{ height: rows.getTotalSize() }} className={styles.space}>
-            {rows.getVirtualItems().map(({ index, start }) => {
-              const item = shown[index]
-              if (item === undefined) return null
-              return (
-                <div
-                  key={`${keyOf(item)} ${index}`}
-                  className={styles.item}
-                  data-open={item === opened}
-                  style={{ transform: `translateY(${start}px)` }}
-                >
-                  {mayBeApplied(item) && (
-                    <input
-                      type="checkbox"
-                      aria-label={t('changes.include', { name: item.name })}
-                      checked={!left.has(item.name)}
-                      onChange={() => onToggle(item.name)}
-                    />
-                  )}
-                  <button
-                    type="button"
-                    className={styles.name}
-                    aria-expanded={item === opened}
-                    onClick={() => setOpen(keyOf(item))}
-                  >
-                    {item.line !== undefined && (
-                      <span className={styles.line}>{t('changes.line', { line: item.line })}</span>
-                    )}
-                    {item.name === '' ? t('changes.noName') : item.name}
-                    {item.errors?.[0] !== undefined && (
-                      <span className={styles.error}>
-                        {item.errors[0].field === '' ? '' : `${item.errors[0].field}: `}
-                        {item.errors[0].message}
-                      </span>
-                    )}
-                  </button>
-                </div>
-              )
-            })}
-          </div>
-        </div>
-        <div className={styles.detail}>
-          {opened === undefined ? (
-            <p className={styles.hint}>{t('changes.choose')}</p>
-          ) : (
-            <>
-              <h3>{opened.name}</h3>
-              {opened.errors?.map(({ field, message }) => (
-                <p key={`${field} ${message}`} className={styles.error}>
-                  {field === '' ? '' : `${field}: `}
-                  {message}
-                </p>
-              ))}
-              {(opened.before ?? opened.after) !== undefined && (
-                <Diff before={opened.before ?? ''} after={opened.after ?? ''} />
-              )}
-            </>
-          )}
-        </div>
-      </div>
-    </div>
+    <Field
+      label={t('changes.typeDeletions', { count: count })}
+      hint={t('changes.typeHint', { number: String(count) })}
+    >
+      {(ids) => (
+        <input
+          {...ids}
+          className={control}
+          inputMode="numeric"
+          autoComplete="off"
+          value={typed}
+          onChange={({ target }) => onChange(target.value)}
+        />
+      )}
+    </Field>
   )
-}
-
-function keyOf({ name, line }: ChangeItem): string {
-  return `${line ?? ''} ${name}`
 }

@@ -69,6 +69,11 @@ export function HistoryTab(props: {
                         {entry.source === 'external' && (
                           <Status tone="warn">{t('history.external')}</Status>
                         )}
+                        {entry.approvedBy !== undefined && (
+                          <span className={styles.muted}>
+                            {t('audit.approvedBy', { name: entry.approvedBy })}
+                          </span>
+                        )}
                         {entry.versions !== undefined && (
                           <span className={styles.muted}>
                             {' '}
