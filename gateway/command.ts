@@ -11,6 +11,7 @@ import { approvalProblems, authProblems } from './admin/access.ts'
 import { exposureProblems, exposureWarnings } from './admin/exposure.ts'
 import { type AdminParts, type AdminServer, startAdmin } from './admin/server.ts'
 import { adminTlsProblems } from './admin/tls-listener.ts'
+import { rpcPolicyProblems } from './clients/rpc-policy.ts'
 import { type GatewayConfig, gatewayConfig } from './config.ts'
 import { type Endpoint, endpointProblems, endpointsOf } from './endpoints.ts'
 import { viewTable } from './gateway.ts'
@@ -54,6 +55,7 @@ export function gatewayCommand(words: readonly string[]): Promise<number> {
       ...exposureProblems(config.http, config.auth.enabled),
       ...authProblems(config.auth),
       ...approvalProblems(config),
+      ...rpcPolicyProblems(config.rpcPolicy),
     ],
     start: async (context) => {
       context.metrics.setLabels(tagLabels(context.config.metric.tags))
@@ -142,7 +144,8 @@ class GatewayProcess implements Health {
         probed: (cluster) => this.#probed(cluster),
         redirects: this.#first.directory,
       })
-      for (const site of this.#sites) await site.start()
+      const { services } = ports.admin
+      for (const site of this.#sites) await site.start(site === this.#first ? services : undefined)
     } catch (error) {
       await ports?.close()
       await Promise.all(this.#sites.map(async (site) => site.drain(0)))

@@ -85,11 +85,21 @@ const options = defineConfig('One gateway: the address of many clusters', {
     allow: list({
       about:
         'RPCs about one table that are relayed to its cluster, from everywhere or from IPv4 ' +
-        'ranges: RPC_CM_UPDATE_APP_ENV from 10.0.0.0/8 127.0.0.1. Every call is logged',
+        'ranges: RPC_CM_UPDATE_APP_ENV from 10.0.0.0/8 127.0.0.1. Every call is logged. ' +
+        'RPC_CM_DROP_APP leaves the mapping',
       default: [],
       of: allowanceOption,
       maxItems: ALLOWANCES_MAX,
     }),
+    defaultCluster: optional(
+      text({
+        about:
+          'RPC_CM_CREATE_APP of a table that is not mapped creates it on this cluster of the ' +
+          'registry and maps it there; left out: such a call is refused',
+        pattern: /^(?!\.{1,2}$)[^\s/\p{C}]{1,255}$/u,
+        expected: 'the name of a cluster in the registry',
+      }),
+    ),
   }),
   endpoints: endpointsOption,
   http: section('Admin API, health and metrics', {

@@ -6,6 +6,8 @@
 import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import type { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
+import { openBooks } from './admin/change-books.ts'
+import { NewTableMappings } from './admin/new-table-mappings.ts'
 import type { GatewayConfig } from './config.ts'
 import { directoryMetrics } from './metrics.ts'
 import { controlRootOf } from './routing/control-nodes.ts'
@@ -78,10 +80,22 @@ export async function openSnapshot(
 export async function startGateway(parts: DirectoryParts): Promise<Gateway> {
   const directory = openDirectory(parts)
   const snapshot = await openSnapshot(parts, directory)
-  const serving = await startServing({ ...parts, routes: directory }).catch((error: unknown) => {
-    directory.close()
-    throw error
+  const { runtime, coordinator, config } = parts
+  const newTables = new NewTableMappings({
+    runtime,
+    data: coordinator,
+    control: coordinator,
+    config,
+    directory,
+    books: openBooks(runtime, coordinator, config, () => 'gateway'),
+    applied: async () => undefined,
   })
+  const serving = await startServing({ ...parts, routes: directory, newTables }).catch(
+    (error: unknown) => {
+      directory.close()
+      throw error
+    },
+  )
   let closing: Promise<void> | undefined
   const closeAll = async (spreadMs: number): Promise<void> => {
     await serving.close(spreadMs)

@@ -3,11 +3,14 @@
  * in the fleet, and its snapshot (gateway.md R-30). Several stand side by side without knowing of each
  * other; the ZooKeeper sessions are the caller's.
  */
+import { hostname } from 'node:os'
 import type { Coordinator } from '../cluster/coordinator/coordinator.ts'
 import { Metrics } from '../cluster/runtime/metrics.ts'
 import type { Runtime } from '../cluster/runtime/runtime.ts'
 import type { EffectiveOption } from '../cluster/runtime/config.ts'
 import type { RecentLine } from '../cluster/runtime/log-recent.ts'
+import { type ChangeBooks, openBooks } from './admin/change-books.ts'
+import { NewTableMappings } from './admin/new-table-mappings.ts'
 import { type ClusterHealth, watchClusters } from './cluster-health.ts'
 import type { GatewayConfig } from './config.ts'
 import type { Endpoint } from './endpoints.ts'
@@ -27,6 +30,7 @@ import { controlRootOf } from './routing/control-nodes.ts'
 import { DrainWish } from './routing/drain-wish.ts'
 import { type FleetMember, joinFleet } from './routing/fleet-member.ts'
 import type { FleetQuestion } from './routing/fleet-questions.ts'
+import type { NewTables } from './routing/new-tables.ts'
 import { QuestionWatch } from './routing/question-watch.ts'
 import type { SnapshotKeeper } from './routing/snapshot-keeper.ts'
 import type { TableDirectory } from './routing/table-directory.ts'
@@ -68,6 +72,8 @@ export class RootSite implements Health {
   #clusters: ClusterHealth | undefined
   #questions: QuestionWatch | undefined
   #drainWish: DrainWish | undefined
+  /** In the fleet, once it is there. */
+  #id = hostname()
 
   constructor(parts: SiteParts) {
     const [first] = parts.endpoints
@@ -81,21 +87,42 @@ export class RootSite implements Health {
     this.directory = openDirectory({ runtime, coordinator, config: first.config, metrics })
   }
 
-  /** Rejects with a RuntimeError such as EADDRINUSE; what has begun is ended by `close`. */
-  async start(): Promise<void> {
+  /**
+   * Rejects with a RuntimeError such as EADDRINUSE; what has begun is ended by `close`. `books`: those of
+   * the admin API, when it is this root's.
+   */
+  async start(books?: ChangeBooks): Promise<void> {
+    const newTables = this.#newTables(books)
     this.#snapshot = await openSnapshot(
       { runtime: this.#parts.runtime, config: this.#config },
       this.directory,
     )
     for (const { config } of this.#parts.endpoints) {
       const metrics = this.#isApart ? metricsOf(config) : this.#metrics
-      this.#served.push({ side: await this.#serve(config, metrics), metrics, config })
+      this.#served.push({ side: await this.#serve(config, metrics, newTables), metrics, config })
     }
   }
 
-  async #serve(config: GatewayConfig, metrics: Metrics): Promise<ServingSide> {
+  #newTables(books: ChangeBooks | undefined): NewTables {
+    const { runtime, data, control } = this.#parts
+    return new NewTableMappings({
+      runtime,
+      data,
+      control,
+      config: this.#config,
+      directory: this.directory,
+      books: books ?? openBooks(runtime, control, this.#config, () => this.#id),
+      applied: () => this.#applied(),
+    })
+  }
+
+  async #serve(
+    config: GatewayConfig,
+    metrics: Metrics,
+    newTables: NewTables,
+  ): Promise<ServingSide> {
     const { runtime, data } = this.#parts
-    if (config.workers === 1) return SingleProcess.start(runtime, this.directory, config)
+    if (config.workers === 1) return SingleProcess.start(runtime, this.directory, newTables, config)
     const feed = new RouteFeed(runtime, this.directory, {
       lookupTimeoutMs: config.routing.lookupTimeoutMs,
       suspectMs: () => data.sessionTimeoutMs(),
@@ -114,7 +141,7 @@ export class RootSite implements Health {
       untaken: counter('no-worker'),
       overload: counter('overload'),
     })
-    const pool = new WorkerPool({ runtime, metrics, feed, handOver, config })
+    const pool = new WorkerPool({ runtime, metrics, feed, newTables, handOver, config })
     await pool.start()
     return pool
   }
@@ -128,6 +155,7 @@ export class RootSite implements Health {
   join(http: string, isDraining: () => boolean): string {
     const { runtime, data, control } = this.#parts
     const facts = gatewayFacts({ runtime, config: this.#config, rpc: this.addresses(), http })
+    this.#id = facts.id
     const controlRoot = controlRootOf(this.#config.zookeeper)
     const shared = { runtime, control, controlRoot, directory: this.directory }
     this.#clusters = watchClusters({ ...shared, id: facts.id, metrics: this.#metrics })
@@ -139,9 +167,7 @@ export class RootSite implements Health {
       isDraining: () => isDraining() || this.#drainWish?.isWished === true,
       configHash: this.#parts.configHash,
       served: () => this.#load(),
-      acknowledged: async () => {
-        await Promise.all(this.#served.map(async ({ side }) => side.applied()))
-      },
+      acknowledged: () => this.#applied(),
     })
     const fleet = { controlRoot, id: facts.id }
     this.#questions = new QuestionWatch(runtime, control, {
@@ -162,6 +188,11 @@ export class RootSite implements Health {
       counts: sides.map((side) => side.counts()).reduce(addCounts, nothingServed),
       loopLagMs: Math.max(this.#parts.loopLag() * 1000, ...lags),
     }
+  }
+
+  /** Resolves when every process serves what the directory has. */
+  async #applied(): Promise<void> {
+    await Promise.all(this.#served.map(async ({ side }) => side.applied()))
   }
 
   /**
@@ -226,7 +257,16 @@ export class RootSite implements Health {
       ...this.directory.degradedReasons(),
       ...this.#served.flatMap(({ side }) => side.degradedReasons()),
       ...(this.#clusters?.degradedReasons() ?? []),
+      ...this.#unregistered(),
     ]
+  }
+
+  /** Tables cannot be created there. */
+  #unregistered(): readonly string[] {
+    const wanted = new Set(this.#served.map(({ config }) => config.rpcPolicy.defaultCluster))
+    return [...wanted]
+      .filter((cluster) => cluster !== undefined && this.directory.isRegistered(cluster) === false)
+      .map((cluster) => `rpcPolicy.defaultCluster ${cluster} is not in the registry`)
   }
 
   /** What was counted for this root, and what `own` says. */

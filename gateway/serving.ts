@@ -15,6 +15,7 @@ import { servingMetrics } from './metrics.ts'
 import type { ServedTable } from './table-view.ts'
 import { type OverloadLevel, OverloadSampler } from './processes/overload.ts'
 import { SheddingRoutes } from './processes/shedding-routes.ts'
+import type { NewTables } from './routing/new-tables.ts'
 import type { Routes } from './routing/routes.ts'
 import { tlsOf } from './tls-options.ts'
 import { exposeUpstreams } from './upstream/upstream-gauges.ts'
@@ -51,6 +52,7 @@ const BUCKETS_MAX = 10_000
 export async function startServing(parts: {
   readonly runtime: Runtime
   readonly routes: Routes
+  readonly newTables: NewTables
   readonly config: GatewayConfig
   readonly metrics: Metrics
   /** Left out: one of its own. */
@@ -73,7 +75,14 @@ export async function startServing(parts: {
   })
   const server = new GatewayServer(
     runtime,
-    { routes, upstreams, metrics: counted.server, watch, clients },
+    {
+      routes,
+      newTables: parts.newTables,
+      upstreams,
+      metrics: counted.server,
+      watch,
+      clients,
+    },
     {
       listen: { host: config.rpc.host, port: config.rpc.port, tls: tlsOf(config) },
       limits: {
@@ -112,6 +121,7 @@ export async function startServing(parts: {
       },
       otherRpcs: {
         allow: config.rpcPolicy.allow,
+        defaultCluster: config.rpcPolicy.defaultCluster,
         connectTimeoutMs: config.meta.connectTimeoutMs,
       },
     },

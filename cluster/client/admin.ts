@@ -1,7 +1,7 @@
 /**
  * Administration of one cluster's tables, as far as the onebox and tests need it. All calls go to
- * the meta leader, gateways do not serve them. A call whose reply was lost is sent again, so that
- * `createTable` and `dropTable` by default accept what an earlier attempt has done.
+ * the meta leader; gateways relay what their configuration allows. A call whose reply was lost is
+ * sent again, so that `createTable` and `dropTable` by default accept what an earlier attempt has done.
  */
 import type { QueryCfgResponse } from '../protocol/layer2.ts'
 import { AppStatus } from '../protocol/layer2.ts'

@@ -23,7 +23,7 @@ import { ApiError, fromCoordinator } from './problem.ts'
 /** Who does it, and from where. */
 export interface Author {
   readonly actor: string
-  /** ui, api, cli, external or automatic. */
+  /** ui, api, cli, rpc (a client's), external or automatic. */
   readonly source: string
   /** Address; '' when there is none. */
   readonly from: string

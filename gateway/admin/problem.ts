@@ -13,8 +13,13 @@ export class ApiError extends Error {
   override readonly name = 'ApiError'
   readonly code: ProblemCode
   readonly facts: ProblemFacts
-  constructor(code: ProblemCode, detail: string, facts: ProblemFacts = {}) {
-    super(detail)
+  constructor(
+    code: ProblemCode,
+    detail: string,
+    facts: ProblemFacts = {},
+    options: ErrorOptions = {},
+  ) {
+    super(detail, options)
     this.code = code
     this.facts = facts
   }
@@ -36,6 +41,8 @@ export function fromCoordinator(error: unknown, isWrite: boolean): unknown {
     return new ApiError(
       'zookeeper-unavailable',
       `ZooKeeper refuses this gateway: ${message}; ${help}`,
+      {},
+      { cause: error },
     )
   }
   const isUnknown = code === 'connection-loss' || code === 'timeout'

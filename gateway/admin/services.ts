@@ -1,6 +1,5 @@
 /** The parts that serve the admin API, put together on a runtime and a coordinator. No HTTP here. */
 import { hostname } from 'node:os'
-import { controlRootOf } from '../routing/control-nodes.ts'
 import type { FleetQuestion } from '../routing/fleet-questions.ts'
 import { canonicalMetas } from '../routing/mapping.ts'
 import type { Coordinator } from '../../cluster/coordinator/coordinator.ts'
@@ -13,10 +12,11 @@ import type { ChangePreview, TableRoute, TableSnippet } from './api/tables.ts'
 import { Approvals } from './approvals.ts'
 import { AuditLog } from './audit-log.ts'
 import { AuditTrimmer } from './audit-trim.ts'
+import { openBooks } from './change-books.ts'
 import { ChangeSets } from './change-sets.ts'
 import { ClusterProbes } from './cluster-probes.ts'
 import { Clusters, metasOf } from './clusters.ts'
-import { ControlTree } from './control-tree.ts'
+import type { ControlTree } from './control-tree.ts'
 import { EventHub } from './event-hub.ts'
 import { Fleet } from './fleet.ts'
 import { FleetAsker } from './fleet-asker.ts'
@@ -24,14 +24,14 @@ import { tableClients } from './fleet-views.ts'
 import { Groups } from './groups.ts'
 import { HistoryTrimmer } from './history-trim.ts'
 import { IdempotentRequests } from './idempotency.ts'
-import { Journal } from './journal.ts'
+import type { Journal } from './journal.ts'
 import { Observer } from './observer.ts'
 import { type Registry, Registry as RegistryFolder } from './registry.ts'
 import { closeSecretNodes } from './secret-nodes.ts'
 import { snippetsFor } from './snippets.ts'
 import { type RedirectsInForce, TableContexts } from './table-context.ts'
 import { type DecidedChange, TableEdits } from './table-edits.ts'
-import { TableHistories } from './table-history.ts'
+import type { TableHistories } from './table-history.ts'
 import { TableLists } from './table-list.ts'
 import { TableMirror } from './table-mirror.ts'
 import { CurrentTables } from './current-tables.ts'
@@ -104,14 +104,14 @@ export class Services {
     this.root = config.zookeeper.root
     this.reasonRequired = config.admin.requireReason
     this.lookup = parts.lookup
-    this.tree = new ControlTree(coordinator, controlRootOf(config.zookeeper))
-    const { tree } = this
+    const { tree, journal, histories } = openBooks(runtime, coordinator, config, self)
+    this.tree = tree
+    this.journal = journal
+    this.histories = histories
     this.events = new EventHub(runtime)
-    this.journal = new Journal(runtime, coordinator, tree, self)
-    this.histories = new TableHistories(coordinator, tree, config.history.versionsPerTable)
     this.mirror = new TableMirror(runtime, coordinator, this.root)
     this.lists = new TableLists(this.mirror, wallMs)
-    const { journal, mirror, histories } = this
+    const { mirror } = this
     const common = { runtime, coordinator, tree, journal }
     this.clusterRegistry = new RegistryFolder(common, {
       kind: 'cluster',

@@ -12,16 +12,22 @@ import { NegotiationResponse, NegotiationStatus } from '../../cluster/protocol/s
 import { auditLog } from '../../cluster/runtime/log-repeats.ts'
 import type { Log, Runtime } from '../../cluster/runtime/runtime.ts'
 import type { HeaderVersion } from '../metrics.ts'
+import type { NewTables } from '../routing/new-tables.ts'
 import type { Routes } from '../routing/routes.ts'
 import type { Lookup, Route } from '../routing/table-entry.ts'
+import type { Destination } from '../upstream/upstreams.ts'
 import type { Client } from './admission.ts'
+import { type Call, type Outcome, errorIn, outcomeOf, own, ownErrors } from './rpc-outcome.ts'
 import { RpcPolicy, type TableRpc, isOneWay } from './rpc-policy.ts'
 import { RpcRelay } from './rpc-relay.ts'
+import { TableCreation } from './table-creation.ts'
 import { TokenBuckets } from './token-buckets.ts'
 
 export interface OtherRpcsOptions {
   /** Entries of `rpcPolicy.allow`. */
   readonly allow: readonly string[]
+  /** `rpcPolicy.defaultCluster`: where tables are created that are not mapped. */
+  readonly defaultCluster: string | undefined
   readonly connectTimeoutMs: number
 }
 
@@ -37,43 +43,11 @@ export interface Asker {
 
 interface Parts {
   readonly routes: Routes
+  readonly newTables: NewTables
   /** `ip:port` of the meta server that leads the table's cluster, when it is known. */
-  readonly leaderOf: (route: Route) => string | undefined
+  readonly leaderOf: (route: Destination) => string | undefined
   readonly budgetMs: (clientTimeoutMs: number) => number
   readonly count: (rpc: string, result: string, version: HeaderVersion) => void
-}
-
-/** What became of a call, for the client and for the audit. */
-type Outcome =
-  OwnOutcome | { readonly kind: 'relayed'; readonly reply: ReplyFrame; readonly meta: string }
-
-interface OwnOutcome {
-  readonly kind: 'own'
-  /** For the metric. */
-  readonly result: keyof typeof ownErrors
-  readonly why: string
-}
-
-/** What the client is told in the response struct. */
-const ownErrors = {
-  'no-table': 'ERR_OBJECT_NOT_FOUND',
-  'invalid-mapping': 'ERR_INVALID_DATA',
-  unavailable: 'ERR_SERVICE_NOT_ACTIVE',
-  busy: 'ERR_BUSY',
-  'outcome-unknown': 'ERR_TIMEOUT',
-} as const
-
-function own(result: OwnOutcome['result'], why: string): OwnOutcome {
-  return { kind: 'own', result, why }
-}
-
-/** A call on its way. */
-interface Call {
-  readonly rpc: TableRpc
-  readonly table: string
-  readonly argument: Buffer
-  readonly deadlineMs: number
-  cluster: string | undefined
 }
 
 /** Administration is rare: more at a time than this is a mistake or an attack. */
@@ -88,6 +62,7 @@ export class OtherRpcs {
   readonly #parts: Parts
   readonly #policy: RpcPolicy
   readonly #relay: RpcRelay
+  readonly #creation: TableCreation
   readonly #refusedLines = new TokenBuckets(REFUSED_LINES)
   #running = 0
 
@@ -96,7 +71,11 @@ export class OtherRpcs {
     this.#log = auditLog(runtime.log).child({ part: 'rpc' })
     this.#parts = parts
     this.#policy = new RpcPolicy(options.allow)
-    this.#relay = new RpcRelay(runtime, options)
+    const relay = new RpcRelay(runtime, options)
+    this.#relay = relay
+    const { newTables, leaderOf } = parts
+    const creationParts = { newTables, relay, leaderOf }
+    this.#creation = new TableCreation(runtime, creationParts, options.defaultCluster)
   }
 
   /** Calls that are being relayed. */
@@ -164,21 +143,20 @@ export class OtherRpcs {
     const deadlineMs = startedAtMs + this.#parts.budgetMs(clientTimeoutMs)
     // The receive buffer is not kept that long.
     const argument = Buffer.from(frame.argument)
-    const call: Call = { rpc, table, argument, deadlineMs, cluster: undefined }
+    const { peer } = asker.client
+    const call: Call = { rpc, table, argument, peer, deadlineMs, cluster: undefined }
     void this.#run(call).then((outcome) => {
       if (outcome.kind === 'relayed') {
-        const { reply, meta } = outcome
-        const isOk = reply.errorName === 'ERR_OK'
-        const error = isOk ? (rpc.errorOf(reply.result) ?? 'unreadable answer') : reply.errorName
+        const { reply, meta, mapping } = outcome
         this.#parts.count(rpc.name, 'relayed', version)
-        this.#audit(asker.client, call, startedAtMs, error, { meta })
+        this.#audit(asker.client, call, startedAtMs, errorIn(rpc, reply), { meta, mapping })
         answerWhole(asker, inKind(frame, asker.localAddress, reply))
         return
       }
-      const { result, why } = outcome
+      const { result, why, meta } = outcome
       const error = ownErrors[result]
       this.#parts.count(rpc.name, result, version)
-      this.#audit(asker.client, call, startedAtMs, error, { why })
+      this.#audit(asker.client, call, startedAtMs, error, { why, meta })
       answerWhole(asker, encodeAnswer(frame, asker.localAddress, 'ERR_OK', rpc.resultOf(error)))
     })
   }
@@ -193,7 +171,7 @@ export class OtherRpcs {
         case 'route':
           return await this.#send(call, lookup.route)
         case 'missing':
-          return own('no-table', 'the table is not mapped')
+          return await this.#create(call)
         case 'invalid':
           return own('invalid-mapping', 'the mapping is invalid')
         case 'unavailable':
@@ -218,16 +196,17 @@ export class OtherRpcs {
       { metas: route.metas, leader: this.#parts.leaderOf(route) },
       deadlineMs,
     )
-    switch (outcome.kind) {
-      case 'reply':
-        return { kind: 'relayed', reply: outcome.reply, meta: outcome.meta }
-      case 'unreachable':
-        return own('unavailable', 'no meta server took it')
-      case 'unknown':
-        return own('outcome-unknown', `outcome unknown, ${outcome.meta}: ${outcome.reason}`)
-      default:
-        return outcome satisfies never
-    }
+    return outcomeOf(outcome)
+  }
+
+  async #create(call: Call): Promise<Outcome> {
+    const { rpc, table } = call
+    if (!this.#creation.takes(rpc, table)) return own('no-table', 'the table is not mapped')
+    const outcome = await this.#creation.run(call)
+    if (outcome !== 'mapped') return outcome
+    const lookup = this.#parts.routes.find(table)
+    if (lookup?.kind === 'route') return this.#send(call, lookup.route)
+    return own('unavailable', 'where the table is cannot be told now')
   }
 
   #lookup({ table, deadlineMs }: Call): Promise<Lookup> {
@@ -246,7 +225,9 @@ export class OtherRpcs {
   ): void {
     const ms = Math.round(this.#runtime.clock.monotonicMs() - startedAtMs)
     const fields = { peer, rpc: rpc.name, table, cluster, outcome, ms, ...details }
-    this.#log.info('rpc audit', fields)
+    // Half done: on its cluster, and no client will find it.
+    const isHalfDone = details['why'] !== undefined && details['meta'] !== undefined
+    this.#log[isHalfDone ? 'warn' : 'info']('rpc audit', fields)
   }
 }
 

@@ -67,6 +67,9 @@ const reads = table('table-read')
 const writes = table('table-write')
 const appName = (request: { readonly appName: string }): string => request.appName
 
+/** The one RPC whose table may be unmapped (`rpcPolicy.defaultCluster`). */
+export const CREATE = Rpc.CREATE_APP.name
+
 /** Every RPC that there is. */
 const policy: Readonly<Record<keyof typeof Rpc, TableRpc | OtherClass>> = {
   QUERY_PARTITION_CONFIG_BY_INDEX: 'query',
@@ -234,6 +237,16 @@ export class RpcPolicy {
     const isAllowed = from.some((ranges) => ranges.isEmpty || ranges.includes(source))
     return { kind: isAllowed ? 'allowed' : 'refused', rpc }
   }
+}
+
+/** What is wrong between the options of the section. */
+export function rpcPolicyProblems(options: {
+  readonly allow: readonly string[]
+  readonly defaultCluster: string | undefined
+}): readonly string[] {
+  if (options.defaultCluster === undefined) return []
+  if (new RpcPolicy(options.allow).judge(CREATE, '').kind !== 'not-served') return []
+  return [`rpcPolicy.defaultCluster: creates nothing unless rpcPolicy.allow has ${CREATE}`]
 }
 
 /** Whether an RPC wants no answer: one to clear_scanner ends the connection of a Go client. */

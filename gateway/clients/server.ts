@@ -23,6 +23,7 @@ import { answerBudgetMs } from './answer-budget.ts'
 import { type DeskOptions, QueryDesk } from './query-desk.ts'
 import { QueryScan } from './query-scan.ts'
 import type { QueryWatch } from './query-watch.ts'
+import type { NewTables } from '../routing/new-tables.ts'
 import type { Routes } from '../routing/routes.ts'
 import { Slabs } from './turn-answers.ts'
 import type { Upstreams } from '../upstream/upstreams.ts'
@@ -64,6 +65,7 @@ export class GatewayServer {
     runtime: Runtime,
     parts: {
       readonly routes: Routes
+      readonly newTables: NewTables
       readonly upstreams: Upstreams
       readonly metrics: ServerMetrics
       readonly watch: QueryWatch
@@ -92,6 +94,7 @@ export class GatewayServer {
       runtime,
       {
         routes: parts.routes,
+        newTables: parts.newTables,
         leaderOf: (route) => this.#upstreams.group(route).leader,
         budgetMs: (clientTimeoutMs) => answerBudgetMs(clientTimeoutMs, requestTimeoutMs),
         count: this.#metrics.otherRequest,

@@ -10,10 +10,11 @@ import type { ClientFacts } from '../client-facts.ts'
 import type { ClientBook } from '../clients/client-book.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { ServedCounts } from '../load.ts'
+import type { MappingWish, Placing } from '../routing/new-tables.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { ServedTable } from '../table-view.ts'
 
-export const FORMAT = 6
+export const FORMAT = 7
 
 /** One table's answer, in the order in which things happened to it. */
 export interface RouteChange {
@@ -69,6 +70,8 @@ export type ToWorker =
   | { readonly type: 'connection'; readonly id: number; readonly listener: number }
   /** Another worker has a connection that was returned, or it is closed. */
   | { readonly type: 'settled' }
+  /** To `place-table` or `map-table`. */
+  | { readonly type: 'new-table'; readonly question: number; readonly answer: Placing }
   | { readonly type: 'metrics'; readonly question: number }
   | {
       readonly type: 'table'
@@ -100,6 +103,20 @@ export type FromWorker =
   /** With a handle: an open connection that came through that listener. */
   | { readonly type: 'returned'; readonly listener: number }
   | { readonly type: 'load'; readonly tables: readonly string[] }
+  /** Answered with `new-table` within `budgetMs`, or as good as. */
+  | {
+      readonly type: 'place-table'
+      readonly question: number
+      readonly budgetMs: number
+      readonly table: string
+      readonly cluster: string
+    }
+  | {
+      readonly type: 'map-table'
+      readonly question: number
+      readonly budgetMs: number
+      readonly wish: MappingWish
+    }
   | { readonly type: 'applied'; readonly number: number }
   /** Tables asked for since the last time, for the primary's own LRU. */
   | { readonly type: 'used'; readonly tables: readonly string[] }

@@ -10,6 +10,7 @@ import type { MoveOn } from '../clients/client-connection.ts'
 import type { GatewayConfig } from '../config.ts'
 import { type ServedCounts, addCounts, nothingServed } from '../load.ts'
 import { tagLabels } from '../metrics.ts'
+import type { NewTables } from '../routing/new-tables.ts'
 import type { Routes } from '../routing/routes.ts'
 import { type Serving, startServing } from '../serving.ts'
 import type { ServedTable } from '../table-view.ts'
@@ -27,6 +28,7 @@ export class SingleProcess implements ServingSide {
   readonly #runtime: Runtime
   readonly #network: KeptNetwork
   readonly #routes: Routes
+  readonly #newTables: NewTables
   readonly #totals = new MetricTotals()
   /** By generations that have ended. */
   #counted: ServedCounts = nothingServed
@@ -35,10 +37,11 @@ export class SingleProcess implements ServingSide {
   readonly #draining = new Set<Generation>()
   #current: Generation | undefined
 
-  private constructor(runtime: Runtime, routes: Routes) {
+  private constructor(runtime: Runtime, routes: Routes, newTables: NewTables) {
     this.#network = new KeptNetwork(runtime.network)
     this.#runtime = { ...runtime, network: this.#network }
     this.#routes = routes
+    this.#newTables = newTables
     this.#clients = new ClientBook(runtime.clock)
   }
 
@@ -46,9 +49,10 @@ export class SingleProcess implements ServingSide {
   static async start(
     runtime: Runtime,
     routes: Routes,
+    newTables: NewTables,
     config: GatewayConfig,
   ): Promise<SingleProcess> {
-    const process = new SingleProcess(runtime, routes)
+    const process = new SingleProcess(runtime, routes, newTables)
     process.#current = await process.#generation(config)
     return process
   }
@@ -56,8 +60,14 @@ export class SingleProcess implements ServingSide {
   async #generation(config: GatewayConfig): Promise<Generation> {
     const metrics = new Metrics()
     metrics.setLabels(tagLabels(config.metric.tags))
-    const [runtime, routes, clients] = [this.#runtime, this.#routes, this.#clients]
-    const parts = { runtime, routes, config, metrics, clients }
+    const parts = {
+      runtime: this.#runtime,
+      routes: this.#routes,
+      newTables: this.#newTables,
+      clients: this.#clients,
+      config,
+      metrics,
+    }
     return { serving: await startServing(parts), metrics }
   }
 

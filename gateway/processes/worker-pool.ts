@@ -16,6 +16,7 @@ import type { ClientsOfTable } from './messages.ts'
 import { MetricTotals } from './metric-texts.ts'
 import { CRASHES_MAX, Restarts } from './restarts.ts'
 import type { RouteFeed } from './route-feed.ts'
+import type { NewTables } from '../routing/new-tables.ts'
 import type { ServedTable } from '../table-view.ts'
 import type { Address, Replaced, ServingSide } from './serving-side.ts'
 import { WorkerProcess } from './worker-process.ts'
@@ -28,6 +29,7 @@ export class WorkerPool implements ServingSide {
   readonly #runtime: Runtime
   readonly #log: Log
   readonly #feed: RouteFeed
+  readonly #newTables: NewTables
   readonly #handOver: HandOver
   readonly #restarted: MetricCounter
   readonly #restarts = new Restarts()
@@ -46,12 +48,14 @@ export class WorkerPool implements ServingSide {
     readonly runtime: Runtime
     readonly metrics: Metrics
     readonly feed: RouteFeed
+    readonly newTables: NewTables
     readonly handOver: HandOver
     readonly config: GatewayConfig
   }) {
     this.#runtime = parts.runtime
     this.#log = parts.runtime.log.child({ part: 'workers' })
     this.#feed = parts.feed
+    this.#newTables = parts.newTables
     this.#handOver = parts.handOver
     this.#config = parts.config
     this.#formerClients = new ClientBook(parts.runtime.clock)
@@ -93,11 +97,15 @@ export class WorkerPool implements ServingSide {
   }
 
   #spawn(name: string, config: GatewayConfig): WorkerProcess {
-    const { feed, handOver } = { feed: this.#feed, handOver: this.#handOver }
     const worker = new WorkerProcess(
       name,
       config,
-      { runtime: this.#runtime, feed, handOver },
+      {
+        runtime: this.#runtime,
+        feed: this.#feed,
+        newTables: this.#newTables,
+        handOver: this.#handOver,
+      },
       { onExit: (exited, code, signal) => this.#onExit(exited, code, signal) },
     )
     this.#alive.add(worker)

@@ -16,6 +16,7 @@ import {
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import { type ServedCounts, nothingServed } from '../load.ts'
+import type { NewTables } from '../routing/new-tables.ts'
 import type { ServedTable } from '../table-view.ts'
 import type { HandOver, Receiver } from './hand-over.ts'
 import {
@@ -30,6 +31,7 @@ import type { FeedMember, RouteFeed } from './route-feed.ts'
 export interface WorkerParts {
   readonly runtime: Runtime
   readonly feed: RouteFeed
+  readonly newTables: NewTables
   readonly handOver: HandOver
 }
 
@@ -292,6 +294,18 @@ export class WorkerProcess implements Receiver {
       case 'load':
         this.#member?.onLoad(message.tables)
         return
+      case 'place-table': {
+        const { question, budgetMs } = message
+        const placing = this.#parts.newTables.place(message.table, message.cluster, budgetMs)
+        void placing.then((answer) => this.#send({ type: 'new-table', question, answer }))
+        return
+      }
+      case 'map-table': {
+        const { question, budgetMs, wish } = message
+        const mapping = this.#parts.newTables.map(wish, budgetMs)
+        void mapping.then((answer) => this.#send({ type: 'new-table', question, answer }))
+        return
+      }
       case 'used':
         this.#member?.onUsed(message.tables)
         return

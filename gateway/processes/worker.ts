@@ -25,6 +25,7 @@ import type { GatewayConfig } from '../config.ts'
 import { gatewayLogFields } from '../log-fields.ts'
 import { exposeEventLoopLag, tagLabels } from '../metrics.ts'
 import { type Serving, startServing } from '../serving.ts'
+import { AskedNewTables } from './asked-new-tables.ts'
 import { HandedNetwork } from './handed-network.ts'
 import { FORMAT, type FromWorker, type ToWorker } from './messages.ts'
 import { WorkerRoutes } from './worker-routes.ts'
@@ -72,6 +73,7 @@ class WorkerLife {
   readonly #runtime: Runtime
   readonly #network: HandedNetwork
   readonly #routes: WorkerRoutes
+  readonly #newTables: AskedNewTables
   readonly #metrics = new Metrics()
   readonly #recent = new RecentLines(() => Date.now())
   /** Seconds, since it was read last. */
@@ -100,6 +102,7 @@ class WorkerLife {
     this.#metrics.setLabels(tagLabels(config.metric.tags))
     const { lookupTimeoutMs } = config.routing
     this.#routes = new WorkerRoutes(runtime, { lookupTimeoutMs, send })
+    this.#newTables = new AskedNewTables(runtime, send)
   }
 
   async run(): Promise<number> {
@@ -130,13 +133,14 @@ class WorkerLife {
   }
 
   async #serve(): Promise<void> {
-    const { config, routes, metrics } = {
-      config: this.#config,
-      routes: this.#routes,
-      metrics: this.#metrics,
-    }
     try {
-      this.#serving = await startServing({ runtime: this.#runtime, routes, config, metrics })
+      this.#serving = await startServing({
+        runtime: this.#runtime,
+        routes: this.#routes,
+        newTables: this.#newTables,
+        config: this.#config,
+        metrics: this.#metrics,
+      })
     } catch (cause) {
       const { code, message } = systemError('start', cause)
       send({ type: 'failed', code, message })
@@ -169,6 +173,9 @@ class WorkerLife {
           message.listener,
           handle as BareConnection | undefined,
         )
+        return
+      case 'new-table':
+        this.#newTables.onAnswer(message.question, message.answer)
         return
       case 'settled':
         this.#network.onSettled()
@@ -230,6 +237,7 @@ class WorkerLife {
 
   #onOrphaned(): void {
     this.#routes.orphan()
+    this.#newTables.close()
     const spreadMs = Math.min(this.#config.drainMs, this.#config.zookeeper.sessionTimeoutMs / 2)
     this.#log.warn('the primary is gone: draining', { spreadMs })
     this.#drain(spreadMs)
@@ -255,6 +263,7 @@ class WorkerLife {
     await this.#serving?.close(spreadMs, movesOn ? this.#network : undefined)
     this.#routes.close()
     this.#tellServed()
+    this.#newTables.close()
     const text = await this.#metrics.text()
     const clients = this.#serving?.clients.all() ?? []
     if (process.connected)

@@ -95,6 +95,11 @@ export class ControlTree {
     return this.#clusters.values
   }
 
+  /** Undefined while the registry was not read. */
+  isRegistered(cluster: string): boolean | undefined {
+    return this.#clusters.isLoaded ? this.#clusters.values.has(cluster) : undefined
+  }
+
   /** Redirects in force, by source. */
   get redirects(): ReadonlyMap<string, Redirect> {
     return this.#redirects.applied

@@ -101,12 +101,13 @@ export class EntryReader {
     this.#settle(entry, Infinity)
   }
 
-  /** Resolves when every watch event received so far was read again and applied. */
-  settled(): Promise<void> {
-    if (this.#unsettled.size === 0) return Promise.resolve()
+  /** Resolves when every watch event received so far, of these entries, was read again and applied. */
+  settled(entries: Iterable<Entry> = this.#unsettled): Promise<void> {
     const pending = new Map<Entry, number>()
-    for (const entry of this.#unsettled)
-      pending.set(entry, entry.isReading && !entry.again ? entry.reading : entry.reading + 1)
+    for (const entry of entries)
+      if (this.#unsettled.has(entry))
+        pending.set(entry, entry.isReading && !entry.again ? entry.reading : entry.reading + 1)
+    if (pending.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#barriers.add({ pending, resolve })
     })

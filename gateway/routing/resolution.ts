@@ -2,13 +2,26 @@
  * From what is known of a table to the answer in force: its mapping, the redirect that may lead
  * elsewhere (gateway.md 8.5), and how old all this may be (3.4). Pure.
  */
+import { canonicalMetas, type Mapping } from './mapping.ts'
 import type { Redirect } from './redirects.ts'
-import { SERVE, type StalePolicy, usableMs } from './staleness.ts'
+import { parseStalePolicy, SERVE, type StalePolicy, usableMs } from './staleness.ts'
 import type { Lookup, Mapped, Route, Truth } from './table-entry.ts'
 
 export const MISSING: Lookup = { kind: 'missing' }
 export const INVALID: Lookup = { kind: 'invalid' }
 export const UNAVAILABLE: Lookup = { kind: 'unavailable' }
+
+/** What routing takes of a mapping; a staleness policy that is none counts as none given. */
+export function mappedOf({ cluster, metas, raw }: Mapping): Mapped {
+  const { stale, group } = raw
+  return {
+    cluster,
+    metas,
+    group: canonicalMetas(metas),
+    tableGroup: typeof group === 'string' ? group : undefined,
+    stale: parseStalePolicy(stale),
+  }
+}
 
 /** The route of a mapped table; a redirect's target is not redirected again. */
 export function routeOf(

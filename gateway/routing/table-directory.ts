@@ -16,23 +16,16 @@ import { ControlTree } from './control-tree.ts'
 import { DeletionGuard } from './deletion-guard.ts'
 import { EntryReader } from './entry-reader.ts'
 import type { EntryWatches } from './entry-watches.ts'
-import { canonicalMetas, isTableName, type Mapping, parseMapping } from './mapping.ts'
+import { isTableName, parseMapping } from './mapping.ts'
 import type { DirectoryMetrics } from '../metrics.ts'
 import type { Redirect } from './redirects.ts'
-import { MISSING, UNAVAILABLE } from './resolution.ts'
+import { mappedOf, MISSING, UNAVAILABLE } from './resolution.ts'
 import { type RouteFacts, routeFacts } from './route-facts.ts'
 import { RouteTable } from './route-table.ts'
 import type { RouteListener, SharedRoutes } from './routes.ts'
 import type { Snapshot } from './snapshot.ts'
-import { parseStalePolicy, type StalePolicy } from './staleness.ts'
-import {
-  type Entry,
-  type Lookup,
-  type Mapped,
-  newEntry,
-  tellAll,
-  type Truth,
-} from './table-entry.ts'
+import type { StalePolicy } from './staleness.ts'
+import { type Entry, type Lookup, newEntry, tellAll, type Truth } from './table-entry.ts'
 import { Verification } from './verification.ts'
 
 export interface DirectoryOptions {
@@ -261,6 +254,11 @@ export class TableDirectory implements SharedRoutes {
     return clusters
   }
 
+  /** Undefined while the registry was not read. */
+  isRegistered(cluster: string): boolean | undefined {
+    return this.#control.isRegistered(cluster)
+  }
+
   touch(tables: Iterable<string>): void {
     for (const table of tables)
       if (this.#table.route(table) === undefined) this.#table.negative(table)
@@ -290,6 +288,14 @@ export class TableDirectory implements SharedRoutes {
     const { root } = this.#options
     const rootZxid = this.#deletions.root
     return { root, rootZxid, confirmedAtMs: wallMs, tables: [...this.#table.saved()] }
+  }
+
+  /** Resolves when the table's node was read again and applied, if the table is in memory. */
+  async reread(table: string): Promise<void> {
+    const entry = this.#table.peek(table) ?? this.#loading.get(table)
+    if (entry === undefined) return
+    this.#reader.rearm([entry])
+    await this.#reader.settled([entry])
   }
 
   async settled(): Promise<void> {
@@ -352,25 +358,14 @@ export class TableDirectory implements SharedRoutes {
       this.#learn(entry, entry.truth === 'mapped' ? 'mapped' : 'invalid')
       return
     }
-    const mapped = this.#mappedTo(entry.table, parsed.value)
+    const mapped = mappedOf(parsed.value)
+    const { stale } = parsed.value.raw
+    if (stale !== undefined && mapped.stale === undefined)
+      this.#log.warn('staleness policy of a mapping ignored', { table: entry.table, found: stale })
     if (entry.mapped?.cluster !== mapped.cluster || entry.mapped.group !== mapped.group)
       this.#drift.look(entry.table, mapped.cluster, mapped.group)
     entry.mapped = mapped
     this.#learn(entry, 'mapped')
-  }
-
-  #mappedTo(table: string, { cluster, metas, raw }: Mapping): Mapped {
-    const { stale: text, group: tableGroup } = raw
-    const stale = parseStalePolicy(text)
-    if (text !== undefined && stale === undefined)
-      this.#log.warn('staleness policy of a mapping ignored', { table, found: text })
-    return {
-      cluster,
-      metas,
-      group: canonicalMetas(metas),
-      tableGroup: typeof tableGroup === 'string' ? tableGroup : undefined,
-      stale,
-    }
   }
 
   #noteRead(entry: Entry, node: NodeStat | undefined): void {

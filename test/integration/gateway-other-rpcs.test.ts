@@ -19,6 +19,7 @@ import { nodeRuntime } from '../../cluster/runtime/node.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { OtherRpcs } from '../../gateway/clients/other-rpcs.ts'
 import { RpcPolicy } from '../../gateway/clients/rpc-policy.ts'
+import { notPossible } from '../../gateway/routing/new-tables.ts'
 import type { Lookup } from '../../gateway/routing/table-entry.ts'
 import { type FakeAnswer, type FakeMeta, startFakeMeta, withSeqid } from '../support/fake-meta.ts'
 import { NativeClient, nativeRequest } from '../support/native-client.ts'
@@ -417,11 +418,15 @@ void t.test(
           outage: false,
           close: () => undefined,
         },
+        newTables: {
+          place: async () => notPossible('unavailable', ''),
+          map: async () => notPossible('unavailable', ''),
+        },
         leaderOf: () => undefined,
         budgetMs: () => 4000,
         count: () => undefined,
       },
-      { allow: [READ, WRITE], connectTimeoutMs: 1000 },
+      { allow: [READ, WRITE], defaultCluster: undefined, connectTimeoutMs: 1000 },
     )
     const ask = (name: string): Promise<Buffer> =>
       new Promise((resolve) => {

@@ -33,6 +33,7 @@ export const sources: Readonly<Record<string, TextKey>> = {
   ui: 'audit.by.ui',
   api: 'audit.by.api',
   cli: 'audit.by.cli',
+  rpc: 'audit.by.rpc',
   external: 'audit.by.external',
   automatic: 'audit.by.automatic',
 }

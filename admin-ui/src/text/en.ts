@@ -83,6 +83,7 @@ export const en = {
   'audit.by.automatic': 'automatic',
   'audit.by.cli': 'shell',
   'audit.by.external': 'other tool',
+  'audit.by.rpc': 'client RPC',
   'audit.by.ui': 'page',
   'audit.details': 'Details',
   'audit.detailsOf': 'Details of entry {seq}',

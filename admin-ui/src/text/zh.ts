@@ -82,6 +82,7 @@ export const zh: Texts = {
   'audit.by.automatic': '自动',
   'audit.by.cli': '命令行',
   'audit.by.external': '其他工具',
+  'audit.by.rpc': '客户端 RPC',
   'audit.by.ui': '页面',
   'audit.details': '详情',
   'audit.detailsOf': '第 {seq} 条的详情',

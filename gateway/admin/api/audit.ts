@@ -14,7 +14,7 @@ export const AuditEntry = Type.Object(
     seq: Type.Integer(),
     at: Type.String({ format: 'date-time' }),
     actor: Type.String(),
-    /** ui, api, cli, external or automatic. */
+    /** ui, api, cli, rpc (a client's), external or automatic. */
     source: Type.String(),
     /** The caller's address; '' for external and automatic ones. */
     from: Type.String(),

@@ -50,7 +50,7 @@ export type FieldError = Static<typeof FieldError>
 /** Who made a change. `source`: with what; `external` is a tool that wrote to ZooKeeper itself. */
 export const ChangeAuthor = Type.Object({
   actor: Type.String(),
-  source: Type.String({ description: 'ui, api, cli, external or automatic' }),
+  source: Type.String({ description: 'ui, api, cli, rpc, external or automatic' }),
   at: Type.String({ format: 'date-time' }),
   reason: Type.Optional(Type.String()),
   /** The second person, of a change that needed one. */
