@@ -389,7 +389,8 @@ void t.test('whatever moment a gateway dies in, every change is made once', asyn
   const raced = 't41'
   let deaths = 0
   for (const isDone of [false, true])
-    for (const at of [0, 1, 2, 3, 20, 42, 43]) {
+    // One for the decision, one for forty changes, forty for single ones, one for the last ten.
+    for (const at of [0, 1, 2, 3, 20, 41, 42]) {
       const tree = await startTree(t)
       const trouble = { left: Infinity, isDone }
       const first = await tree.open((coordinator) => dying(coordinator, trouble))
@@ -403,7 +404,7 @@ void t.test('whatever moment a gateway dies in, every change is made once', asyn
       const { approvals } = second.services
       const left = await approvals.detail(ben, id)
       if (left.state === 'pending') await approvals.approve(ben, byBen, id)
-      else {
+      else if (left.state === 'applying') {
         const untouched = await approvals.approve(ben, byBen, id)
         t.equal(untouched.progress?.at, left.progress?.at, 'it may be running yet')
         tree.passMs(31_000)

@@ -10,8 +10,10 @@
  *     POST /approvals/{id}:withdraw → Approval; by who asked for it
  *
  * Whoever might make every one of the changes alone may approve or reject them, but not who asked for
- * them. A token is the person who made it. What is carried out is what was asked for, byte for byte;
- * a mapping that has changed since then is skipped and listed.
+ * them. A token is the person who made it, and equal names are one person however they log in. The
+ * author's rights count when it is asked for, those of who approves at every mapping that is changed.
+ * What is carried out is what was asked for, byte for byte; a mapping that has changed since then is
+ * skipped and listed.
  *
  * A change waits for a day, and is shown for a day after its decision. One that stays in `applying`
  * without progress was left by a gateway that went away: another one goes on with it within ten minutes,
