@@ -5,6 +5,7 @@
 import type { EffectiveOption } from '../cluster/runtime/config.ts'
 import type { RecentLine } from '../cluster/runtime/log-recent.ts'
 import { type ClientFacts, mergeClients } from './client-facts.ts'
+import type { TableCounts } from './metrics.ts'
 import type { ClientsOfTable } from './processes/messages.ts'
 import type { FleetQuestion } from './routing/fleet-questions.ts'
 import { ANSWER_TEXT_MAX } from './routing/fleet-questions.ts'
@@ -50,6 +51,17 @@ export interface RouteAnswer {
   }[]
 }
 
+export interface RatesAnswer {
+  /** Monotonic, of this gateway. */
+  readonly atMs: number
+  /** Which processes counted: with others, counts of before cannot be compared. */
+  readonly processes: string
+  /** Queries of each table so far, the most asked for first. */
+  readonly counts: readonly (readonly [table: string, queries: number])[]
+  /** Some tables are not here. */
+  readonly isShort: boolean
+}
+
 export interface GatewayAnswer {
   /** Warnings and errors, the newest first; `process` is a worker's name, '' the gateway's own. */
   readonly recent: readonly (RecentLine & { readonly process: string })[]
@@ -57,11 +69,18 @@ export interface GatewayAnswer {
   readonly config: readonly Pick<EffectiveOption, 'path' | 'value' | 'source'>[]
 }
 
+/** What one process counted; its name and number make it another one after a restart. */
+export interface ProcessCounts extends TableCounts {
+  readonly process: string
+}
+
 export interface AnswerParts {
   readonly describe: (table: string) => RouteFacts | undefined
   readonly epoch: () => number
   readonly served: (table: string) => Promise<readonly ServedTable[]>
   readonly clientsOf: (table: string) => Promise<readonly ClientsOfTable[]>
+  readonly monotonicMs: () => number
+  readonly tableCounts: () => Promise<readonly ProcessCounts[]>
   readonly recentLines: () => Promise<readonly (RecentLine & { readonly process: string })[]>
   readonly effective: () => readonly EffectiveOption[]
 }
@@ -87,6 +106,8 @@ export async function answerQuestion(
         parts.epoch(),
         await parts.served(question.table),
       )
+    case 'rates':
+      return ratesAnswer(parts.monotonicMs(), await parts.tableCounts())
     case 'gateway':
       return gatewayAnswer(await parts.recentLines(), parts.effective())
     default:
@@ -141,6 +162,17 @@ function routeAnswer(
       ...(cluster === undefined ? {} : { cluster }),
     })),
   }
+}
+
+export function ratesAnswer(atMs: number, found: readonly ProcessCounts[]): RatesAnswer {
+  const sums = new Map<string, number>()
+  for (const { tables } of found)
+    for (const [table, queries] of tables) sums.set(table, (sums.get(table) ?? 0) + queries)
+  const all = [...sums].toSorted(([, a], [, b]) => b - a)
+  const processes = found.map(({ process }) => process).toSorted()
+  const counts = fitting(all)
+  const isShort = counts.length < all.length || found.some((one) => one.isShort)
+  return { atMs: Math.round(atMs), processes: processes.join(' '), counts, isShort }
 }
 
 function gatewayAnswer(

@@ -84,6 +84,14 @@ export interface ServerMetrics {
   /** Counts the queries of a mapped table; to be kept, finding it costs more than counting. */
   readonly tableQueries: (table: string) => MetricCounter
   readonly unmappedQueries: MetricCounter
+  readonly tableCounts: () => TableCounts
+}
+
+/** Queries of each mapped table so far. */
+export interface TableCounts {
+  readonly tables: readonly (readonly [table: string, queries: number])[]
+  /** There were more tables than are counted apart. */
+  readonly isShort: boolean
 }
 
 export interface ServingMetrics {
@@ -141,7 +149,7 @@ export function directoryMetrics(metrics: Metrics): DirectoryMetrics {
     zooKeeperReads: counter('zk_reads_total', 'Reads of mapping nodes'),
     missedWatches: counter('zk_missed_watch_total', 'Changes found without a watch event'),
     sessionsExpired: counter('zk_session_expired_total', 'ZooKeeper sessions lost'),
-    tableRead: (table, isMapped) => reads(table, isMapped).add(),
+    tableRead: (table, isMapped) => reads.counter(table, isMapped).add(),
     invalid: alarms(metrics, {
       name: 'gateway_mapping_invalid',
       help: 'Tables whose mapping node holds no valid value',
@@ -264,8 +272,9 @@ function serverMetrics(metrics: Metrics): ServerMetrics {
     refusedConnections,
     bytesIn: bytes('in'),
     bytesOut: bytes('out'),
-    tableQueries: (table) => queries(table, true),
-    unmappedQueries: queries('', false),
+    tableQueries: (table) => queries.counter(table, true),
+    unmappedQueries: queries.counter('', false),
+    tableCounts: queries.counts,
   }
 }
 
@@ -282,17 +291,26 @@ function byTable(
   metrics: Metrics,
   name: string,
   help: string,
-): (table: string, isMapped: boolean) => MetricCounter {
+): {
+  readonly counter: (table: string, isMapped: boolean) => MetricCounter
+  readonly counts: () => TableCounts
+} {
   const tables = new Map<string, MetricCounter>()
   const unknown = metrics.counter(name, help, { table: '__unknown__' })
   const other = metrics.counter(name, help, { table: '__other__' })
-  return (table, isMapped) => {
-    let counter = isMapped ? tables.get(table) : unknown
-    if (counter === undefined) {
-      const isFull = tables.size >= TABLE_SERIES_MAX
-      counter = isFull ? other : metrics.counter(name, help, { table })
-      if (!isFull) tables.set(table, counter)
-    }
-    return counter
+  return {
+    counter: (table, isMapped) => {
+      let counter = isMapped ? tables.get(table) : unknown
+      if (counter === undefined) {
+        const isFull = tables.size >= TABLE_SERIES_MAX
+        counter = isFull ? other : metrics.counter(name, help, { table })
+        if (!isFull) tables.set(table, counter)
+      }
+      return counter
+    },
+    counts: () => ({
+      tables: [...tables].map(([table, counter]) => [table, counter.value()] as const),
+      isShort: other.value() > 0,
+    }),
   }
 }

@@ -222,6 +222,8 @@ export class RootSite implements Health {
         epoch: () => this.directory.epoch,
         served: async (table) => (await ofAll((side) => side.describeTable(table, false))).flat(),
         clientsOf: (table) => ofAll((side) => side.clientsOf(table)),
+        monotonicMs: () => this.#parts.runtime.clock.monotonicMs(),
+        tableCounts: async () => (await ofAll((side) => side.tableCounts())).flat(),
         recentLines: async () => [
           ...recentLines().map((line) => ({ ...line, process: '' })),
           ...(await ofAll((side) => side.recentLines())).flat(),

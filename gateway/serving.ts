@@ -11,7 +11,7 @@ import type { MoveOn } from './clients/client-connection.ts'
 import { GatewayServer } from './clients/server.ts'
 import type { GatewayConfig } from './config.ts'
 import { type ServedCounts, servedCounts } from './load.ts'
-import { servingMetrics } from './metrics.ts'
+import { type TableCounts, servingMetrics } from './metrics.ts'
 import type { ServedTable } from './table-view.ts'
 import { type OverloadLevel, OverloadSampler } from './processes/overload.ts'
 import { SheddingRoutes } from './processes/shedding-routes.ts'
@@ -35,6 +35,7 @@ export interface Serving {
   readonly describeTable: (table: string, process: string, records: boolean) => ServedTable
   /** What it has served until now. */
   readonly counts: () => ServedCounts
+  readonly tableCounts: () => TableCounts
   /** Who asked for which table. */
   readonly clients: ClientBook
   /**
@@ -151,6 +152,7 @@ export async function startServing(parts: {
     upstreams,
     clients,
     counts: () => servedCounts(counted.server),
+    tableCounts: counted.server.tableCounts,
     overload: () => overload.level,
     describeTable: (table, process, records) => {
       const lookup = routes.find(table)

@@ -57,13 +57,14 @@ const GatewayAnswerForm = Type.Object({
   ),
 })
 
-interface Judged<T> {
+export interface Judged<T> {
   readonly told: ReadonlyMap<string, T>
   /** What every view of the fleet begins with. */
   readonly asked: Pick<TableClients, 'askedAt' | 'elapsedMs' | 'answered' | 'silent'>
 }
 
-function judge<S extends TSchema>(
+/** An answer in another form counts as none, and its gateway as silent. */
+export function judge<S extends TSchema>(
   { askedAt, elapsedMs, answers, silent }: FleetAnswers,
   form: S,
 ): Judged<Static<S>> {

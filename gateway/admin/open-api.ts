@@ -14,6 +14,7 @@ const verbs = [
   'import',
   'preview',
   'probe',
+  'rates',
   'reject',
   'replace-meta',
   'resume',

@@ -34,6 +34,7 @@ import { type DecidedChange, TableEdits } from './table-edits.ts'
 import type { TableHistories } from './table-history.ts'
 import { TableLists } from './table-list.ts'
 import { TableMirror } from './table-mirror.ts'
+import { TableRates } from './table-rates.ts'
 import { CurrentTables } from './current-tables.ts'
 import { eventFacts } from './table-view.ts'
 import type { FolderChange } from './watched-folder.ts'
@@ -80,6 +81,7 @@ export class Services {
   readonly contexts: TableContexts
   readonly fleet: Fleet
   readonly asker: FleetAsker
+  readonly rates: TableRates
   readonly events: EventHub
   readonly audit: AuditLog
   readonly requests: IdempotentRequests
@@ -156,6 +158,10 @@ export class Services {
       answer: parts.answer,
       gateways: () => this.fleet.ids(),
     })
+    this.rates = new TableRates(
+      () => runtime.clock.monotonicMs(),
+      () => this.asker.ask({ kind: 'rates' }),
+    )
     this.audit = new AuditLog(coordinator, tree)
     const auditTrimmer = new AuditTrimmer({ ...common, audit: this.audit }, config.audit)
     const historyTrimmer = new HistoryTrimmer(

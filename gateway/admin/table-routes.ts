@@ -1,8 +1,8 @@
 /** Routes of `/api/v1/tables` for single tables (`api/tables.ts`). What they do is in `table-edits.ts`. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { ChangeHeaders, DryRunQuery, NameParams } from './api/requests.ts'
-import { TableClients, TableRoutes } from './api/table-fleet.ts'
+import { ChangeHeaders, DryRunQuery, NameParams, NoQuery } from './api/requests.ts'
+import { TableClients, TableRates, TableRoutes } from './api/table-fleet.ts'
 import {
   ChangePreview,
   ProbeRequest,
@@ -57,6 +57,19 @@ export function tableRoutes(api: Api, services: Services): void {
       const text = lists.page(request.query)
       return reply.type('application/json; charset=utf-8').send(Buffer.from(text))
     },
+  )
+
+  api.get(
+    '/tables/::rates',
+    {
+      schema: {
+        tags: ['tables'],
+        summary: 'Queries per second of tables in the whole fleet; asks all gateways',
+        querystring: NoQuery,
+        response: answers({ 200: TableRates }),
+      },
+    },
+    () => services.rates.current(),
   )
 
   api.get(

@@ -10,11 +10,12 @@ import type { ClientFacts } from '../client-facts.ts'
 import type { ClientBook } from '../clients/client-book.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { ServedCounts } from '../load.ts'
+import type { TableCounts } from '../metrics.ts'
 import type { MappingWish, Placing } from '../routing/new-tables.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { ServedTable } from '../table-view.ts'
 
-export const FORMAT = 7
+export const FORMAT = 8
 
 /** One table's answer, in the order in which things happened to it. */
 export interface RouteChange {
@@ -80,6 +81,7 @@ export type ToWorker =
       readonly records: boolean
     }
   | { readonly type: 'clients'; readonly question: number; readonly table: string }
+  | { readonly type: 'counts'; readonly question: number }
   | { readonly type: 'lines'; readonly question: number }
   /** Ends the connections that there are, spread over the time; goes on serving. */
   | { readonly type: 'end-connections'; readonly spreadMs: number }
@@ -127,6 +129,7 @@ export type FromWorker =
   /** Left out: it does not serve yet. */
   | { readonly type: 'table'; readonly question: number; readonly served?: ServedTable }
   | ({ readonly type: 'clients'; readonly question: number } & ClientsOfTable)
+  | ({ readonly type: 'counts'; readonly question: number } & TableCounts)
   | {
       readonly type: 'lines'
       readonly question: number

@@ -4,6 +4,7 @@
  */
 import type { RecentLine } from '../../cluster/runtime/log-recent.ts'
 import type { GatewayConfig } from '../config.ts'
+import type { ProcessCounts } from '../fleet-answers.ts'
 import type { Health } from '../health.ts'
 import type { ServedCounts } from '../load.ts'
 import type { ClientsOfTable } from './messages.ts'
@@ -39,6 +40,8 @@ export interface ServingSide extends Health {
   readonly describeTable: (table: string, records: boolean) => Promise<readonly ServedTable[]>
   /** Who asked for a table in the last day. */
   readonly clientsOf: (table: string) => Promise<ClientsOfTable>
+  /** How often each process was asked for each table. */
+  readonly tableCounts: () => Promise<readonly ProcessCounts[]>
   /** The last warnings and errors of the processes beside this one, with their names. */
   readonly recentLines: () => Promise<readonly (RecentLine & { readonly process: string })[]>
   /** Resolves when every route change so far is in force for every client. */

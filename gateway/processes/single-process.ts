@@ -8,6 +8,7 @@ import type { Runtime } from '../../cluster/runtime/runtime.ts'
 import { ClientBook } from '../clients/client-book.ts'
 import type { MoveOn } from '../clients/client-connection.ts'
 import type { GatewayConfig } from '../config.ts'
+import type { ProcessCounts } from '../fleet-answers.ts'
 import { type ServedCounts, addCounts, nothingServed } from '../load.ts'
 import { tagLabels } from '../metrics.ts'
 import type { NewTables } from '../routing/new-tables.ts'
@@ -20,6 +21,7 @@ import { MetricTotals } from './metric-texts.ts'
 import type { Address, Replaced, ServingSide } from './serving-side.ts'
 
 interface Generation {
+  readonly number: number
   readonly serving: Serving
   readonly metrics: Metrics
 }
@@ -36,6 +38,7 @@ export class SingleProcess implements ServingSide {
   readonly #clients: ClientBook
   readonly #draining = new Set<Generation>()
   #current: Generation | undefined
+  #started = 0
 
   private constructor(runtime: Runtime, routes: Routes, newTables: NewTables) {
     this.#network = new KeptNetwork(runtime.network)
@@ -68,7 +71,7 @@ export class SingleProcess implements ServingSide {
       config,
       metrics,
     }
-    return { serving: await startServing(parts), metrics }
+    return { number: ++this.#started, serving: await startServing(parts), metrics }
   }
 
   address(): Address {
@@ -139,6 +142,13 @@ export class SingleProcess implements ServingSide {
 
   async clientsOf(table: string): Promise<ClientsOfTable> {
     return this.#clients.clientsOf(table)
+  }
+
+  async tableCounts(): Promise<readonly ProcessCounts[]> {
+    return this.#generations().map(({ number, serving }) => ({
+      process: String(number),
+      ...serving.tableCounts(),
+    }))
   }
 
   async recentLines(): Promise<readonly []> {

@@ -9,6 +9,7 @@ import type { RecentLine } from '../../cluster/runtime/log-recent.ts'
 import { mergeClients } from '../client-facts.ts'
 import { ClientBook } from '../clients/client-book.ts'
 import type { GatewayConfig } from '../config.ts'
+import type { ProcessCounts } from '../fleet-answers.ts'
 import { type ServedCounts, addCounts, nothingServed } from '../load.ts'
 import { workerRestarts } from '../metrics.ts'
 import type { HandOver } from './hand-over.ts'
@@ -202,6 +203,15 @@ export class WorkerPool implements ServingSide {
       clients: mergeClients(told.map(({ clients }) => clients)),
       isShort: told.length <= workers.length || told.some(({ isShort }) => isShort),
     }
+  }
+
+  async tableCounts(): Promise<readonly ProcessCounts[]> {
+    const workers = [...this.#alive]
+    const found = await Promise.all(workers.map(async (worker) => worker.tableCounts()))
+    return found.flatMap((counts, at) => {
+      const { name, pid } = workers[at] ?? {}
+      return counts === undefined ? [] : [{ process: `${name}.${pid}`, ...counts }]
+    })
   }
 
   async recentLines(): Promise<readonly (RecentLine & { readonly process: string })[]> {

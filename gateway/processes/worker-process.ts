@@ -16,6 +16,7 @@ import {
 import { systemError } from '../../cluster/runtime/system-error.ts'
 import type { GatewayConfig } from '../config.ts'
 import { type ServedCounts, nothingServed } from '../load.ts'
+import type { TableCounts } from '../metrics.ts'
 import type { NewTables } from '../routing/new-tables.ts'
 import type { ServedTable } from '../table-view.ts'
 import type { HandOver, Receiver } from './hand-over.ts'
@@ -40,7 +41,7 @@ export interface WorkerEvents {
 }
 
 /** What a worker says when it is asked. */
-type Told = Extract<FromWorker, { type: 'metrics' | 'table' | 'clients' | 'lines' }>
+type Told = Extract<FromWorker, { type: 'metrics' | 'table' | 'clients' | 'counts' | 'lines' }>
 type Asked = (told: Told | undefined) => void
 
 /** Until a worker has said what it was asked. */
@@ -238,6 +239,12 @@ export class WorkerProcess implements Receiver {
     return told?.type === 'clients' ? told : undefined
   }
 
+  /** How often it was asked for each table; undefined when it does not say. */
+  async tableCounts(): Promise<TableCounts | undefined> {
+    const told = await this.#ask((question) => ({ type: 'counts', question }), FLEET_ANSWER_MS)
+    return told?.type === 'counts' ? { tables: told.tables, isShort: told.isShort } : undefined
+  }
+
   async recentLines(): Promise<readonly RecentLine[]> {
     const told = await this.#ask((question) => ({ type: 'lines', question }), FLEET_ANSWER_MS)
     return told?.type === 'lines' ? told.lines : []
@@ -325,6 +332,7 @@ export class WorkerProcess implements Receiver {
         return
       case 'table':
       case 'clients':
+      case 'counts':
       case 'lines':
         this.#asked.get(message.question)?.(message)
         return

@@ -197,6 +197,11 @@ class WorkerLife {
         send({ type: 'clients', question, ...(this.#serving?.clients.clientsOf(table) ?? none) })
         return
       }
+      case 'counts': {
+        const counts = this.#serving?.tableCounts() ?? { tables: [], isShort: false }
+        send({ type: 'counts', question: message.question, ...counts })
+        return
+      }
       case 'lines':
         send({ type: 'lines', question: message.question, lines: this.#recent.list() })
         return

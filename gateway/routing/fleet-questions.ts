@@ -18,6 +18,8 @@ export type FleetQuestion =
   | { readonly kind: 'clients'; readonly table: string }
   /** What clients are answered who ask for it: `RouteAnswer`. */
   | { readonly kind: 'route'; readonly table: string }
+  /** How often each table was asked for so far: `RatesAnswer`. */
+  | { readonly kind: 'rates' }
   /** One gateway's last errors and configuration: `GatewayAnswer`. */
   | { readonly kind: 'gateway'; readonly gateway: string }
 
@@ -57,6 +59,7 @@ export function parseQuestion(data: Buffer): AskedQuestion | undefined {
   if (!isText(id) || !isText(asker)) return undefined
   if ((kind === 'clients' || kind === 'route') && isText(table) && isTableName(table))
     return { id, asker, question: { kind, table } }
+  if (kind === 'rates') return { id, asker, question: { kind } }
   if (kind === 'gateway' && isText(gateway)) return { id, asker, question: { kind, gateway } }
   return undefined
 }

@@ -81,6 +81,12 @@ void t.test('gateways are asked about a table', { skip: missing ?? false }, asyn
     await page.goto(`${world.url}/tables`)
     const row = page.getByRole('row', { name: /orders/ })
     await row.getByText('OK').waitFor()
+    const rate = row.getByTitle(/^Of the whole fleet, over [\d.]+ s$/)
+    await rate.waitFor()
+    await until(async () => {
+      await client.query('orders')
+      return Number(await rate.textContent()) > 0
+    })
     await prepareRedirects(other, controlRoot)
     const digest = await writePlan(other, controlRoot, 'plan-1', ['orders'])
     const redirect = { to: 'beta', plan: 'plan-1', epoch: 1, digest }

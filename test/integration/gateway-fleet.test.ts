@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { shell } from '../../cluster/cli/shell.ts'
 import { ClusterHealth } from '../../gateway/admin/api/clusters.ts'
 import { type Gateway, GatewayDetail, GatewayList } from '../../gateway/admin/api/gateways.ts'
-import { TableClients, TableRoutes } from '../../gateway/admin/api/table-fleet.ts'
+import { TableClients, TableRates, TableRoutes } from '../../gateway/admin/api/table-fleet.ts'
 import { type Call, callOf, create } from '../support/admin-world.ts'
 import { type FakeMeta, startFakeMeta } from '../support/fake-meta.ts'
 import { type GatewayStand, type RunningCommand, startStand } from '../support/gateway-process.ts'
@@ -143,8 +143,11 @@ void t.test('every gateway tells who asked it, and who is slow to move', async (
   t.match(moved, { cluster: 'new', total: 2 })
   t.match(moved.clients[0], { address: '127.0.0.1', cluster: 'old', slow: true }, 'slow ones first')
   t.match(moved.clients[1], { address: '127.0.0.2', cluster: 'new', slow: false })
-  const told = await run('tables', 'clients', 'temp')
-  t.match(told, { code: 0, out: /127\.0\.0\.1 .* go, python .* old +true\n127\.0\.0\.2 / })
+  // What this gateway was told a moment ago it tells again.
+  await until(async () => {
+    const { code, out } = await run('tables', 'clients', 'temp')
+    return code === 0 && /127\.0\.0\.1 .* go, python .* old +true\n127\.0\.0\.2 /.test(out)
+  })
   // The same machine asks the other gateway: it knows now.
   const elsewhere = await FrameClient.dial(ports[1], '127.0.0.1')
   t.teardown(() => elsewhere.destroy())
@@ -307,6 +310,17 @@ void t.test('every gateway tells how busy it is, all its workers together', asyn
   const sum = busy.reduce((all, load) => all + load.queriesPerSecond * load.overSeconds, 0)
   t.ok(sum > 1.6 * each && sum < 2.6 * each, `${Math.round(sum)} of ${2 * each} queries`)
 
+  // One question to the fleet begins, later ones tell what was asked between them.
+  const rates = async (): Promise<TableRates> =>
+    (await calls[0]('GET', '/tables:rates')).as(TableRates)
+  t.match(await rates(), { answered: ids, silent: [], pending: ids, rates: {} })
+  const elsewhere = await FrameClient.dial(ports[1])
+  t.teardown(() => elsewhere.destroy())
+  await until(async () => {
+    for (const client of [...clients, elsewhere]) await client.query('temp')
+    return ((await rates()).rates['temp'] ?? 0) > 0
+  })
+  t.match(await rates(), { answered: ids, silent: [], pending: [], truncated: false })
   await until(async () => {
     await clients[0]?.query('broken')
     return ((await shown(ids[0]))?.load?.errorsPerSecond ?? 0) > 0

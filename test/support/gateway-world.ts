@@ -120,6 +120,8 @@ export function answerOf(gateway: Gateway, question: FleetQuestion): Promise<unk
       epoch: () => gateway.directory.epoch,
       served: async (table) => [gateway.describeTable(table, '', false)],
       clientsOf: async (table) => [gateway.clients.clientsOf(table)],
+      monotonicMs: () => performance.now(),
+      tableCounts: async () => [{ process: '', ...gateway.tableCounts() }],
       recentLines: async () => [],
       effective: () => [],
     },

@@ -7,12 +7,14 @@ import { QueryCfgRequest } from '../../cluster/protocol/layer2.ts'
 import { RecentLines, keepRecent } from '../../cluster/runtime/log-recent.ts'
 import { silentLog } from '../../cluster/runtime/log.ts'
 import { Metrics } from '../../cluster/runtime/metrics.ts'
+import type { FleetAnswers } from '../../gateway/admin/fleet-asker.ts'
 import { tableClients } from '../../gateway/admin/fleet-views.ts'
+import { TableRates, ratesBetween } from '../../gateway/admin/table-rates.ts'
 import type { ClientFacts } from '../../gateway/client-facts.ts'
 import { ClientBook, type BookedAsker } from '../../gateway/clients/client-book.ts'
 import { KnownQueries } from '../../gateway/clients/known-queries.ts'
 import { indicesForm } from '../../gateway/clients/query.ts'
-import { answerQuestion, clientsAnswer } from '../../gateway/fleet-answers.ts'
+import { answerQuestion, clientsAnswer, ratesAnswer } from '../../gateway/fleet-answers.ts'
 import { gatewayMetrics } from '../../gateway/metrics.ts'
 import {
   ANSWER_BYTES_MAX,
@@ -186,6 +188,8 @@ void t.test('an answer has room for many clients: the slow ones, then the newest
       epoch: () => 0,
       served: async () => [],
       clientsOf: async () => [],
+      monotonicMs: () => 0,
+      tableCounts: async () => [],
       recentLines: async () => lines,
       effective: () => Array.from({ length: 100 }, () => ({ ...option, value: 'v'.repeat(490) })),
     },
@@ -239,5 +243,78 @@ void t.test('the last warnings and errors of a log are kept, as text of limited 
   circle['self'] = circle
   log.warn('circle', { circle })
   t.match(recent.list().at(-1), { event: 'circle' })
+  t.end()
+})
+
+void t.test('what each process counted is summed, the most asked for tables first', (t) => {
+  const found = [
+    { process: '2.9', tables: [['a', 1] as const, ['b', 5] as const], isShort: false },
+    { process: '1.8', tables: [['a', 7] as const], isShort: true },
+  ]
+  t.same(ratesAnswer(1000.4, found), {
+    atMs: 1000,
+    processes: '1.8 2.9',
+    counts: [
+      ['a', 8],
+      ['b', 5],
+    ],
+    isShort: true,
+  })
+  const tables = Array.from({ length: 20_000 }, (_, n) => [`table-${n}`, n] as const)
+  const many = ratesAnswer(0, [{ process: '', tables, isShort: false }])
+  t.ok(many.counts.length < 20_000 && many.counts.length > 5000)
+  t.equal(many.counts[0]?.[1], 19_999)
+  t.equal(many.isShort, true)
+  t.end()
+})
+
+void t.test('rates of tables: the fleet is asked as often for many as for one', async (t) => {
+  let nowMs = 1000
+  let asked = 0
+  let processes = '1'
+  let counts: readonly (readonly [string, number])[] = [['a', 100]]
+  const silent = [{ id: 'two', reason: 'gone' }]
+  const ask = async (): Promise<FleetAnswers> => {
+    asked++
+    const answer = { atMs: nowMs, processes, counts, isShort: false }
+    return { askedAt: '', elapsedMs: 1, answers: new Map([['one', answer]]), silent }
+  }
+  const rates = new TableRates(() => nowMs, ask)
+  const first = await Promise.all([rates.current(), rates.current()])
+  t.match(first[0], { pending: ['one'], silent, rates: {}, overSeconds: undefined })
+  t.equal(first[1], first[0])
+  t.equal(asked, 1, 'at once')
+  nowMs += 900
+  t.equal(await rates.current(), first[0])
+  nowMs += 1100
+  counts = [
+    ['a', 140],
+    ['b', 1],
+  ]
+  const second = await rates.current()
+  t.match(second, { overSeconds: 2, pending: [], rates: { a: 20, b: 0.5 }, truncated: false })
+  counts = [['a', 240]]
+  nowMs += 4900
+  t.equal(await rates.current(), second, 'good for five seconds')
+  nowMs += 100
+  t.match(await rates.current(), { overSeconds: 5, rates: { a: 20 } })
+  t.equal(asked, 3)
+  processes = '2'
+  counts = [['a', 10]]
+  nowMs += 5000
+  t.match(await rates.current(), { pending: ['one'], rates: {} }, 'another process counts anew')
+  nowMs += 61_000
+  t.match(await rates.current(), { pending: ['one'], rates: {} }, 'too long ago')
+  nowMs += 1000
+  t.match(await rates.current(), { overSeconds: 1, rates: { a: 0 } })
+})
+
+void t.test('tables that came into the counts of a full process have no rate yet', (t) => {
+  const was = { atMs: 0, processes: '', counts: [] as [string, number][], isShort: true }
+  const now = { ...was, atMs: 1000, counts: [['a', 9000] as [string, number]] }
+  const of = (isShort: boolean) =>
+    ratesBetween(new Map([['one', { ...was, isShort }]]), new Map([['one', now]]))
+  t.match(of(true), { rates: { a: 0 }, truncated: true })
+  t.match(of(false), { rates: { a: 9000 } })
   t.end()
 })

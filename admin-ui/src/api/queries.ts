@@ -24,7 +24,11 @@ import type {
   TableRoute,
   TableSnippet,
 } from '../../../gateway/admin/api/tables.ts'
-import type { TableClients, TableRoutes } from '../../../gateway/admin/api/table-fleet.ts'
+import type {
+  TableClients,
+  TableRates,
+  TableRoutes,
+} from '../../../gateway/admin/api/table-fleet.ts'
 import type { TokenList, UserList } from '../../../gateway/admin/api/access.ts'
 import { usePolling } from './events.ts'
 import { type CallOptions, read } from './http.ts'
@@ -34,6 +38,7 @@ type Query = NonNullable<CallOptions['query']>
 /** A page that looks at something asked of a cluster does not need it newer than this. */
 const ASKED_MS = 10_000
 const FIGURES_MS = 5000
+const FIRST_RATES_MS = 3000
 
 function useRead<T>(key: readonly unknown[], path: string, query: Query = {}): UseQueryResult<T> {
   const polling = usePolling()
@@ -142,6 +147,17 @@ export function useTableRoutes(name: string) {
     queryKey: ['routes', name],
     queryFn: ({ signal }) => read<TableRoutes>(`${tablePath(name)}/routes`, {}, signal),
     enabled: false,
+  })
+}
+
+/** The fleet is asked now and then, while the tab is in sight; soon again for the first rates. */
+export function useTableRates(enabled: boolean) {
+  return useQuery({
+    queryKey: ['rates'],
+    queryFn: ({ signal }) => read<TableRates>('/tables:rates', {}, signal),
+    enabled,
+    refetchInterval: ({ state: { data } }) =>
+      data !== undefined && data.overSeconds === undefined ? FIRST_RATES_MS : ASKED_MS,
   })
 }
 

@@ -112,10 +112,10 @@ function columnsOf(text: Text, gateways: readonly Gateway[]): Column<Gateway>[] 
       key: 'config',
       header: t('gateways.config'),
       cell: (gateway) => (
-        <>
+        <span className={styles.figure}>
           <code>{gateway.configHash ?? '–'}</code>{' '}
           {skewOf(gateways, gateway).config && <Status tone="warn">{t('gateways.differs')}</Status>}
-        </>
+        </span>
       ),
     },
     {

@@ -5,6 +5,7 @@
 import type { ReactNode } from 'react'
 import type { Gateway, GatewayLoad } from '../../../gateway/admin/api/gateways.ts'
 import { Status } from '../design/status.tsx'
+import { Unknown } from '../design/unknown.tsx'
 import { type Text, type TextKey, useText } from '../text/text.tsx'
 import styles from './gateways.module.css'
 
@@ -66,13 +67,4 @@ export function FigureValue(props: { readonly figure: Figure; readonly gateway: 
   const shown = load === undefined ? undefined : value(load, text)
   if (shown !== undefined) return <span className={styles.figure}>{shown}</span>
   return <Unknown why={text.t((load && unknown) ?? 'gateways.noLoad')} />
-}
-
-function Unknown({ why }: { readonly why: string }) {
-  return (
-    <span title={why}>
-      <span aria-hidden="true">—</span>
-      <span className="only-heard">{why}</span>
-    </span>
-  )
 }

@@ -1,15 +1,17 @@
 /** The columns of the list of tables: what stands in them, how wide they are, which may be hidden. */
 import type { ReactNode } from 'react'
 import { Link } from 'wouter'
+import type { TableRates } from '../../../gateway/admin/api/table-fleet.ts'
 import type { Table } from '../../../gateway/admin/api/tables.ts'
 import { Ago } from '../design/age.tsx'
 import type { TextKey } from '../text/text.tsx'
+import { Rate } from './rate.tsx'
 import styles from './table-grid.module.css'
 import { TableStateMark } from './table-state.tsx'
 
-export const columnKeys = ['cluster', 'metas', 'group', 'state', 'changed', 'note'] as const
+export const columnKeys = ['cluster', 'metas', 'group', 'state', 'rate', 'changed', 'note'] as const
 export type ColumnKey = (typeof columnKeys)[number]
-const usual: readonly ColumnKey[] = ['cluster', 'metas', 'group', 'state', 'changed']
+const usual: readonly ColumnKey[] = ['cluster', 'metas', 'group', 'state', 'rate', 'changed']
 const narrow: readonly ColumnKey[] = ['cluster', 'state']
 
 /** Until the reader chooses: on a phone what fits. */
@@ -24,7 +26,8 @@ export interface TableColumn {
   readonly part: number
   /** For `sort`; undefined where the API cannot. */
   readonly sort?: string
-  readonly cell: (table: Table) => ReactNode
+  /** `rates`: of the fleet, once they are known. */
+  readonly cell: (table: Table, rates: TableRates | undefined) => ReactNode
 }
 
 export const tableHref = (name: string): string => `/tables/${encodeURIComponent(name)}`
@@ -83,6 +86,13 @@ export const columns: Readonly<Record<ColumnKey, TableColumn>> = {
     part: 0,
     sort: 'state',
     cell: ({ state }) => <TableStateMark state={state} />,
+  },
+  rate: {
+    key: 'rate',
+    label: 'tables.rate',
+    rem: 6,
+    part: 0,
+    cell: ({ name }, rates) => <Rate table={name} rates={rates} />,
   },
   changed: {
     key: 'changed',

@@ -5,6 +5,7 @@
  */
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from 'react'
+import type { TableRates } from '../../../gateway/admin/api/table-fleet.ts'
 import type { Table } from '../../../gateway/admin/api/tables.ts'
 import { Icon } from '../design/icon.tsx'
 import { useText } from '../text/text.tsx'
@@ -23,6 +24,7 @@ export interface TableGridProps {
   /** Of the whole list, loaded or not. */
   readonly total: number
   readonly columns: readonly TableColumn[]
+  readonly rates: TableRates | undefined
   /** `name`, `-changed`, … */
   readonly sort: string
   readonly selection: Selection
@@ -149,6 +151,7 @@ export function TableGrid(props: TableGridProps) {
                 start={start}
                 tracks={tracks}
                 columns={columns}
+                rates={props.rates}
                 isSelected={isSelected(selection, table.name)}
                 isActive={index === current}
                 isFlashing={props.flashing.has(table.name)}

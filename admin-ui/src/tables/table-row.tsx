@@ -3,6 +3,7 @@
  * scrolls, so cells are plain: links are followed by the row, and nothing in them listens by itself.
  */
 import { memo, type MouseEvent as RowClick } from 'react'
+import type { TableRates } from '../../../gateway/admin/api/table-fleet.ts'
 import type { Table } from '../../../gateway/admin/api/tables.ts'
 import { useText } from '../text/text.tsx'
 import type { TableColumn } from './table-columns.tsx'
@@ -30,6 +31,7 @@ export const TableRow = memo(function TableRow(props: {
   readonly start: number
   readonly tracks: string
   readonly columns: readonly TableColumn[]
+  readonly rates: TableRates | undefined
   readonly isSelected: boolean
   readonly isActive: boolean
   readonly isFlashing: boolean
@@ -70,7 +72,7 @@ export const TableRow = memo(function TableRow(props: {
       </span>
       {columns.map((column) => (
         <span key={column.key} role="gridcell" className={styles.cell}>
-          {column.cell(table)}
+          {column.cell(table, props.rates)}
         </span>
       ))}
     </div>

@@ -4,6 +4,7 @@ import { useLocation, useSearchParams } from 'wouter'
 import { useMayNot } from '../app/may-not.ts'
 import { ImportDialog } from '../changes/import-dialog.tsx'
 import { pathOf } from '../api/http.ts'
+import { useTableRates } from '../api/queries.ts'
 import { FreshnessMark } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
@@ -92,6 +93,7 @@ export function Tables() {
     ],
     [shownKeys],
   )
+  const rates = useTableRates(shown.includes('rate'))
   const asOf = pages?.[0]?.asOf
   const isFiltered = Object.keys(filters).length > 0
   const mayNot = useMayNot('tables.edit')
@@ -186,6 +188,7 @@ export function Tables() {
                 tables={tables}
                 total={total}
                 columns={shownColumns}
+                rates={rates.data}
                 sort={sort}
                 selection={selection}
                 flashing={flashing}

@@ -720,6 +720,14 @@ export const en = {
   'tables.noneWords':
     'Create a mapping, import a file, or adopt the tables of a cluster from its page.',
   'tables.note': 'Note',
+  'tables.rate': 'Queries/s',
+  'tables.rateFirst': 'The gateways are being asked',
+  'tables.rateOver': 'Of the whole fleet, over {seconds} s',
+  'tables.rateUncounted': 'Not counted: each process of a gateway counts its first 500 tables',
+  'tables.rateWithout': {
+    one: 'Without {count} gateway that gave no answer',
+    other: 'Without {count} gateways that gave no answer',
+  },
   'tables.select': 'Select {name}',
   'tables.selectAll': 'Select all that match',
   'tables.state': 'State',

@@ -4,6 +4,7 @@
  *
  *     GET /tables/{t}/routes    → TableRoutes
  *     GET /tables/{t}/clients   → TableClients
+ *     GET /tables:rates         → TableRates
  */
 import { type Static, Type } from 'typebox'
 import { askedOfFleet } from './requests.ts'
@@ -116,3 +117,25 @@ export const TableClients = Type.Object(
   { title: 'TableClients' },
 )
 export type TableClients = Static<typeof TableClients>
+
+/**
+ * Queries per second of tables, in the whole fleet, between this answer and one of up to a minute
+ * before. Asked of all gateways every five seconds at most, however many want to know.
+ */
+export const TableRates = Type.Object(
+  {
+    ...askedOfFleet,
+    /** Between the two; left out when there was none before: ask again in some seconds. */
+    overSeconds: Type.Optional(Type.Number({ minimum: 0 })),
+    /** Gateways that are not in the rates yet, because they or their workers have just started. */
+    pending: Type.Array(Type.String()),
+    /**
+     * Each process counts its first 500 tables; others are missing, or some of their queries are. When
+     * false, a table that is not named was not asked for.
+     */
+    truncated: Type.Boolean(),
+    rates: Type.Record(Type.String(), Type.Number({ minimum: 0 })),
+  },
+  { title: 'TableRates' },
+)
+export type TableRates = Static<typeof TableRates>
