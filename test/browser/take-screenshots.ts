@@ -4,10 +4,10 @@
  */
 import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { AdminClient } from '../../cluster/client/admin.ts'
 import { launchBrowser, openPage, whyNoBrowser } from '../support/browser.ts'
-import { until } from '../support/gateway-world.ts'
+import { FrameClient, until } from '../support/gateway-world.ts'
 import { startOnebox } from '../support/onebox.ts'
 
 t.setTimeout(300_000)
@@ -74,6 +74,20 @@ void t.test('screenshots', { skip: whyNoBrowser() ?? false }, async (t) => {
   for (const client of clusters.values()) client.close()
   for (const name of ['alpha', 'beta']) await fetch(`${box.admin}/api/v1/clusters/${name}/tables`)
 
+  await askSteadily(
+    t,
+    Number(
+      box
+        .servers()
+        .find(({ role }) => role === 'gateway')
+        ?.rpc.split(':')[1],
+    ),
+  )
+  await until(async () => {
+    const response = await fetch(`${box.admin}/api/v1/tables:rates`)
+    return (await response.text()).includes('users')
+  })
+
   mkdirSync(folder, { recursive: true })
   const browser = await launchBrowser(t)
   const take = async (
@@ -102,3 +116,15 @@ void t.test('screenshots', { skip: whyNoBrowser() ?? false }, async (t) => {
   })
   await take('reconcile', 'dark', '/clusters/alpha/tables', 'legacy_events')
 })
+
+/** Each table at a rate of its own. */
+async function askSteadily(t: Test, gateway: number): Promise<void> {
+  const client = await FrameClient.dial(gateway)
+  const timers = mappings.map(([table], index) =>
+    setInterval(() => client.query(table).catch(() => undefined), 40 + 90 * index),
+  )
+  t.teardown(() => {
+    for (const timer of timers) clearInterval(timer)
+    client.destroy()
+  })
+}

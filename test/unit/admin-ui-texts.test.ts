@@ -3,6 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type Counted, en } from '../../admin-ui/src/text/en.ts'
+import { rateText } from '../../admin-ui/src/text/rate.ts'
 import { zh } from '../../admin-ui/src/text/zh.ts'
 
 const english: Readonly<Record<string, string | Counted>> = en
@@ -58,5 +59,14 @@ void t.test('no text is left over', (t) => {
     const stem = key.slice(0, key.lastIndexOf('.') + 1)
     t.ok(sources.includes(`'${key}'`) || sources.includes(`\`${stem}\${`), `${key} is used`)
   }
+  t.end()
+})
+
+void t.test('rates have no more digits than say something', (t) => {
+  const rates = [0, 0.004, 0.1, 0.995, 3.98, 9.96, 24.9, 1234.5]
+  t.same(
+    rates.map((rate) => rateText(rate, String)),
+    ['0', '< 0.1', '0.1', '1', '4', '10', '25', '1235'],
+  )
   t.end()
 })

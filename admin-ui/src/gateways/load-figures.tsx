@@ -26,7 +26,7 @@ export const figures: readonly Figure[] = [
     key: 'queries',
     label: 'gateways.queries',
     hint: 'gateways.queriesHint',
-    value: ({ queriesPerSecond }, { number }) => number(queriesPerSecond),
+    value: ({ queriesPerSecond }, { rate }) => rate(queriesPerSecond),
   },
   {
     key: 'p99',
@@ -40,8 +40,8 @@ export const figures: readonly Figure[] = [
     key: 'errors',
     label: 'gateways.errors',
     hint: 'gateways.errorsHint',
-    value: ({ errorsPerSecond }, { number }) =>
-      errorsPerSecond === 0 ? number(0) : <Status tone="bad">{number(errorsPerSecond)}</Status>,
+    value: ({ errorsPerSecond }, { rate }) =>
+      errorsPerSecond === 0 ? rate(0) : <Status tone="bad">{rate(errorsPerSecond)}</Status>,
   },
   {
     key: 'lag',

@@ -14,18 +14,18 @@ const OLD_MS = 30_000
 export function Rate(props: { readonly table: string; readonly rates: TableRates | undefined }) {
   const { table, rates } = props
   const text = useText()
-  const { t, number } = text
+  const { t, rate } = text
   const nowMs = useNow()
   if (rates?.overSeconds === undefined) return <Unknown why={t('tables.rateFirst')} />
-  const rate = rates.rates[table] ?? (rates.truncated ? undefined : 0)
-  if (rate === undefined) return <Unknown why={t('tables.rateUncounted')} />
+  const perSecond = rates.rates[table] ?? (rates.truncated ? undefined : 0)
+  if (perSecond === undefined) return <Unknown why={t('tables.rateUncounted')} />
   const isOld = nowMs - Date.parse(rates.askedAt) > OLD_MS
   const missing = rates.silent.length + rates.pending.length
   return (
     <span className={isOld ? styles.old : styles.rate} title={titleOf(text, rates, missing)}>
       {isOld && <Icon name="clock" size={12} />}
       {missing > 0 && '≥ '}
-      {number(rate)}
+      {rate(perSecond)}
     </span>
   )
 }

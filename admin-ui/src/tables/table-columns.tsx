@@ -24,6 +24,8 @@ export interface TableColumn {
   /** Least width in rem, and its part of what is left; 0: never wider. */
   readonly rem: number
   readonly part: number
+  /** Stands at the end of the column, so that digits are below each other. */
+  readonly isNumber?: true
   /** For `sort`; undefined where the API cannot. */
   readonly sort?: string
   /** `rates`: of the fleet, once they are known. */
@@ -68,6 +70,7 @@ export const columns: Readonly<Record<ColumnKey, TableColumn>> = {
     label: 'tables.metas',
     rem: 5,
     part: 0,
+    isNumber: true,
     cell: ({ metas }) =>
       metas === undefined ? '–' : <span title={metas.join(', ')}>{metas.length}</span>,
   },
@@ -92,6 +95,7 @@ export const columns: Readonly<Record<ColumnKey, TableColumn>> = {
     label: 'tables.rate',
     rem: 6,
     part: 0,
+    isNumber: true,
     cell: ({ name }, rates) => <Rate table={name} rates={rates} />,
   },
   changed: {

@@ -176,7 +176,7 @@ function Head(props: {
   const direction = isUp ? 'ascending' : isDown ? 'descending' : 'none'
   if (column.sort === undefined)
     return (
-      <span role="columnheader" className={styles.cell}>
+      <span role="columnheader" className={styles.cell} data-number={column.isNumber}>
         {t(column.label)}
       </span>
     )

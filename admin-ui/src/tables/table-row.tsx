@@ -71,7 +71,12 @@ export const TableRow = memo(function TableRow(props: {
         />
       </span>
       {columns.map((column) => (
-        <span key={column.key} role="gridcell" className={styles.cell}>
+        <span
+          key={column.key}
+          role="gridcell"
+          className={styles.cell}
+          data-number={column.isNumber}
+        >
           {column.cell(table, props.rates)}
         </span>
       ))}

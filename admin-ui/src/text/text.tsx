@@ -7,6 +7,7 @@
 import { createContext, type ReactNode, useContext, useMemo, useState } from 'react'
 import { readStored, store } from '../design/stored.ts'
 import { en, type Texts } from './en.ts'
+import { rateText } from './rate.ts'
 import { zh } from './zh.ts'
 
 export type TextKey = keyof typeof en
@@ -23,6 +24,8 @@ export interface Text {
   /** `count` chooses between the forms of a counted text and is shown as `{count}`. */
   readonly t: (key: TextKey, values?: Values) => string
   readonly number: (value: number) => string
+  /** See `rateText`. */
+  readonly rate: (perSecond: number) => string
   /** A length of time in its largest unit, such as `4 min`. */
   readonly duration: (ms: number) => string
 }
@@ -39,13 +42,14 @@ function firstLanguage(): Language {
   return stored ?? (navigator.language.startsWith('zh') ? 'zh' : 'en')
 }
 
-export function textOf(language: Language): Pick<Text, 't' | 'number' | 'duration'> {
+export function textOf(language: Language): Pick<Text, 't' | 'number' | 'rate' | 'duration'> {
   const plural = new Intl.PluralRules(language)
   const format = new Intl.NumberFormat(language)
   const shown = (value: string | number): string =>
     typeof value === 'number' ? format.format(value) : value
   return {
     number: (value) => format.format(value),
+    rate: (perSecond) => rateText(perSecond, shown),
     duration: (ms) => {
       const [unit, size] = spans.find(([, length]) => ms >= length) ?? spans[3]
       const style = { style: 'unit', unit, unitDisplay: 'short' } as const
