@@ -32,6 +32,8 @@ export class RpcError extends Error {
   readonly local: boolean
   readonly rpcName: string
   readonly address: string
+  /** The code and why, without what was called where. */
+  readonly summary: string
 
   constructor(
     code: string,
@@ -45,7 +47,9 @@ export class RpcError extends Error {
     options?: ErrorOptions,
   ) {
     const reason = facts.reason === undefined ? '' : `: ${facts.reason}`
-    super(`${facts.rpcName} to ${facts.address}: ${code}${reason}`, options)
+    const summary = `${code}${reason}`
+    super(`${facts.rpcName} to ${facts.address}: ${summary}`, options)
+    this.summary = summary
     this.code = code
     this.effect = facts.effect
     this.local = facts.local

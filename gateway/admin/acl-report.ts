@@ -4,42 +4,12 @@
  * mapping nodes, then the control tree, in the order of their paths, a bounded part of it per page.
  * It also tells who else may read what only the control session should.
  */
-import { type Static, Type } from 'typebox'
 import { type Coordinator, CoordinatorError } from '../../cluster/coordinator/coordinator.ts'
 import { type AccessRule, Permission } from '../../cluster/coordinator/tree.ts'
-import { formed } from './api/requests.ts'
+import type { AclPage, AclQuery } from './api/acl.ts'
 import { secretFolders } from './control-tree.ts'
 import { ApiError } from './problem.ts'
 import { othersIn } from './secret-nodes.ts'
-
-export const AclQuery = Type.Object(
-  {
-    /** Nodes looked at for this page, at most 500; default 200. */
-    limit: Type.Optional(formed('^[0-9]{1,3}$', 'a number up to 999')),
-    cursor: Type.Optional(Type.String({ maxLength: 4096 })),
-  },
-  { additionalProperties: false },
-)
-
-export const AclPage = Type.Object({
-  /** World-writable nodes among those looked at. */
-  open: Type.Array(
-    Type.Object({
-      path: Type.String(),
-      kind: Type.Union([Type.Literal('mapping'), Type.Literal('control')]),
-      /** What anyone may do, in ZooKeeper's letters: c(reate) d(elete) r(ead) w(rite) a(dmin). */
-      rights: Type.String(),
-    }),
-  ),
-  /** Users, tokens and sessions that not only the gateway may read, and who else. */
-  secrets: Type.Array(Type.Object({ path: Type.String(), others: Type.Array(Type.String()) })),
-  /** Nodes whose list this gateway may not see. */
-  hidden: Type.Array(Type.String()),
-  checked: Type.Integer(),
-  /** For the next page; absent on the last one. */
-  cursor: Type.Optional(Type.String()),
-})
-export type AclPage = Static<typeof AclPage>
 
 const PAGE_NODES = 200
 const PAGE_NODES_MAX = 500
@@ -70,7 +40,7 @@ export class AclReport {
   }
 
   /** Rejects with a `CoordinatorError` when ZooKeeper does not answer. */
-  async page(query: Static<typeof AclQuery>): Promise<AclPage> {
+  async page(query: AclQuery): Promise<AclPage> {
     const limit = Number(query.limit ?? PAGE_NODES)
     if (limit < 1 || limit > PAGE_NODES_MAX)
       throw new ApiError('bad-request', `limit ${query.limit}: expected 1 to ${PAGE_NODES_MAX}`)

@@ -182,7 +182,8 @@ export class ClusterProbes {
       }
     } catch (error) {
       if (!(error instanceof RpcError) && !(error instanceof RangeError)) throw error
-      return { probe: { ...silent, error: error.message }, response: undefined }
+      const reason = error instanceof RpcError ? error.summary : error.message
+      return { probe: { ...silent, error: reason }, response: undefined }
     }
   }
 

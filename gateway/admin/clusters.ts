@@ -6,7 +6,7 @@ import { canonicalMetas, parseMetas } from '../routing/mapping.ts'
 import type { Cluster, ClusterEdit, ClusterList } from './api/clusters.ts'
 import type { RegistryChange } from './change-sets.ts'
 import type { Author } from './journal.ts'
-import { ApiError, badField } from './problem.ts'
+import { ApiError } from './problem.ts'
 import {
   type JsonObject,
   type Registry,
@@ -15,6 +15,7 @@ import {
   stringsOf,
 } from './registry.ts'
 import { type Caller, demand } from './rights.ts'
+import { invalid } from './schema-errors.ts'
 import type { Precondition } from './table-edits.ts'
 import type { TableMirror } from './table-mirror.ts'
 
@@ -68,8 +69,9 @@ export class Clusters {
   ): Promise<Cluster> {
     demand(caller, 'clusters.edit', { cluster: name })
     const metas = parseMetas(edit.metas, 'metas')
-    if (!metas.ok) throw badField(metas.problem.field, metas.problem.message)
-    if (edit.peer === name) throw badField('peer', 'a cluster is not its own peer')
+    const wrong = metas.ok ? [] : [metas.problem]
+    if (edit.peer === name) wrong.push({ field: 'peer', message: 'a cluster is not its own peer' })
+    if (!metas.ok || wrong.length > 0) throw invalid(wrong)
     const make = (current: RegistryEntry | undefined): JsonObject => {
       const { peer: _peer, note: _note, ...rest } = current?.value ?? {}
       return {

@@ -1,6 +1,7 @@
 /** Groups for the admin API: their nodes, and the groups that only mappings name. */
 import type { Group, GroupEdit, GroupList } from './api/groups.ts'
 import type { Author } from './journal.ts'
+import { isTableName } from '../routing/mapping.ts'
 import { namePattern } from '../routing/name-pattern.ts'
 import { ApiError } from './problem.ts'
 import {
@@ -11,7 +12,8 @@ import {
   stringsOf,
 } from './registry.ts'
 import { type Caller, demand } from './rights.ts'
-import { type Precondition, checkedName } from './table-edits.ts'
+import { invalid } from './schema-errors.ts'
+import { type Precondition, nameRule } from './table-edits.ts'
 import type { TableMirror } from './table-mirror.ts'
 import type { GroupTest } from './table-view.ts'
 
@@ -61,7 +63,10 @@ export class Groups {
     isDryRun: boolean,
   ): Promise<Group> {
     demand(caller, 'groups.edit', { groups: [name] })
-    for (const member of edit.members) checkedName(member)
+    const wrong = edit.members.flatMap((member, at) =>
+      isTableName(member) ? [] : [{ field: `members.${at}`, message: nameRule }],
+    )
+    if (wrong.length > 0) throw invalid(wrong)
     const make = (current: RegistryEntry | undefined): JsonObject => {
       const { note: _note, stale: _stale, ...rest } = current?.value ?? {}
       return {

@@ -13,13 +13,19 @@ export function takeLargeBodies(api: Api, bytesMax: number, pause: () => Promise
   api.addContentTypeParser('application/json', async (_request: unknown, body: IncomingMessage) => {
     const text = await textOf(body, bytesMax)
     await pause()
-    try {
-      return JSON.parse(text) as unknown
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : ''
-      throw new ApiError('bad-request', `the body is not JSON: ${reason.slice(0, 200)}`)
-    }
+    return parseBody(text)
   })
+}
+
+/** Throws an `ApiError` that says where it is no JSON. */
+export function parseBody(text: string): unknown {
+  if (text.trim() === '') throw new ApiError('bad-request', 'the body is empty: expected JSON')
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : ''
+    throw new ApiError('bad-request', `the body is not JSON: ${reason.slice(0, 200)}`)
+  }
 }
 
 async function textOf(body: IncomingMessage, bytesMax: number): Promise<string> {

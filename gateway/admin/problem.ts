@@ -57,12 +57,18 @@ const byStatus: Readonly<Record<number, ProblemCode>> = {
   429: 'too-many-requests',
 }
 
+/** Where fastify's own words do not say what was expected. */
+const frameworkWords: Readonly<Record<string, string>> = {
+  FST_ERR_BAD_URL: 'the address is not percent-encoded UTF-8',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'the body must be JSON: send content-type: application/json',
+}
+
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof CoordinatorError) return fromCoordinator(error, false) as ApiError
-  const { statusCode = 500, message } = error as FastifyError
+  const { statusCode = 500, code, message } = error as FastifyError
   if (statusCode >= 500) return new ApiError('internal', 'the request failed; the log says why')
-  return new ApiError(byStatus[statusCode] ?? 'bad-request', message)
+  return new ApiError(byStatus[statusCode] ?? 'bad-request', frameworkWords[code] ?? message)
 }
 
 /** Also for items of a batch. */

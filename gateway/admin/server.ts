@@ -19,7 +19,8 @@ import type { HealthPages } from '../health.ts'
 import type { FleetQuestion } from '../routing/fleet-questions.ts'
 import type { TableView } from '../table-view.ts'
 import type { ProbeResult } from '../upstream/probes.ts'
-import { AclPage, AclQuery, AclReport } from './acl-report.ts'
+import { AclReport } from './acl-report.ts'
+import { AclPage, AclQuery } from './api/acl.ts'
 import { authenticationOf, openAccess } from './access.ts'
 import { approvalRoutes } from './approval-routes.ts'
 import { accessRoutes, sessionRoutes } from './access-routes.ts'
@@ -31,6 +32,7 @@ import { NameParams } from './api/requests.ts'
 import { isPageRoute, isPageThere, sendIndex, servePage } from './page-files.ts'
 import { ApiError, answerNoRequest, sendProblem } from './problem.ts'
 import { gatewayRoutes } from './gateway-routes.ts'
+import { parseBody } from './large-body.ts'
 import { clusterRoutes, groupRoutes } from './registry-routes.ts'
 import { type Api, answers, callerOf, setIdentity } from './requests.ts'
 import { demand } from './rights.ts'
@@ -96,6 +98,9 @@ function createApp(tls: AdminTls | undefined) {
     rewriteUrl: ({ url = '/' }) => plainPath(url),
     forceCloseConnections: true,
     clientErrorHandler: (error, socket) => answerNoRequest(socket, error),
+    frameworkErrors: (error, request, reply) => {
+      void sendProblem(request, reply, error)
+    },
   })
     .setValidatorCompiler(compileSchema)
     .setSerializerCompiler(() => (value) => JSON.stringify(value))
@@ -107,6 +112,12 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   const { config, runtime } = parts
   const tls = await AdminTls.read(runtime, config)
   const app = createApp(tls)
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string' },
+    async (_request: unknown, body: string) => parseBody(body),
+  )
   setErrorHandlers(app, runtime.log)
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: contentSecurity },

@@ -311,6 +311,8 @@ export class Services {
       clusters: {
         total: clusters.length,
         unregistered: clusters.filter(({ registered }) => !registered).length,
+        unreachable: clusters.filter(({ name }) => this.probed(name)?.leaderReachable === false)
+          .length,
         drifted: clusters.filter(({ drift }) => drift.length > 0).length,
       },
       groups: { total: this.groups.list().total },

@@ -285,8 +285,9 @@ function frozen(current: Table): ApiError {
   return new ApiError('frozen', `table ${current.name} is frozen: thaw it first`, { current })
 }
 
+export const nameRule = 'expected 1 to 255 bytes without / and control characters'
+
 export function checkedName(name: string): string {
-  if (!isTableName(name))
-    throw badField('name', 'expected 1 to 255 bytes without / and control characters')
+  if (!isTableName(name)) throw badField('name', nameRule)
   return name
 }

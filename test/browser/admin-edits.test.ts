@@ -69,6 +69,23 @@ void t.test('mappings are changed in the page', { skip: missing ?? false }, asyn
     await page.locator('[aria-invalid="true"]').waitFor()
     t.equal(await metas.getAttribute('aria-invalid'), 'true')
     t.equal(await metas.inputValue(), 'not-an-address', 'and what was typed is still there')
+    await page.getByLabel('Table', { exact: true }).fill('or/ders')
+    await page.getByText('without / and control characters').waitFor()
+    await button(page, 'As JSON').click()
+    await button(page, 'Review').click()
+    await page.getByText('Line 4: metas.0: expected host:port').waitFor()
+  })
+
+  await t.test('what the API finds wrong after the review is told there', async (t) => {
+    const { page } = await openPage(t, browser, `${world.url}/tables?new=yes`)
+    await page.getByLabel('Table', { exact: true }).fill('taken')
+    await page.getByLabel('Cluster', { exact: true }).fill('alpha')
+    await button(page, 'Review').click()
+    await button(page, 'Create taken').waitFor()
+    await world.write('taken', { cluster: 'beta', 'meta-addrs': [beta] })
+    await button(page, 'Create taken').click()
+    await page.getByRole('alert').getByText('table taken is mapped already').waitFor()
+    t.match(await tableOf(world, 'taken'), { cluster: 'beta' }, 'and nothing is overwritten')
   })
 
   await t.test(

@@ -233,6 +233,44 @@ void t.test('problem details name the field at fault', async (t) => {
   t.same(codeOf(await call('GET', `${tables}?limit=x`)), [400, 'bad-request'])
 })
 
+void t.test(
+  'what is wrong is told whole: every field of every part, and how it should be',
+  async (t) => {
+    const { call } = await start(t)
+    const told = async (method: string, path: string, body: unknown): Promise<Problem> => {
+      const answer = await call(method, path, { body, headers: create })
+      t.equal(answer.status, 400, answer.text)
+      return answer.json as Problem
+    }
+    const fieldsOf = ({ errors = [] }: Problem): readonly string[] =>
+      errors.map(({ field }) => field)
+    const group = await told('PUT', '/api/v1/groups/g', { members: ['a/b', 'c', ''], patterns: [] })
+    t.same(fieldsOf(group), ['members.0', 'members.2'])
+    const long = await told('PUT', '/api/v1/groups/g', {
+      members: ['..', '表'.repeat(90)],
+      patterns: [],
+    })
+    t.same(fieldsOf(long), ['members.0', 'members.1'])
+    const cluster = await told('PUT', '/api/v1/clusters/c', { metas: ['a:99999'], peer: 'c' })
+    t.same(fieldsOf(cluster), ['metas', 'peer'])
+    const changes = ['fine', 'a/b', 'c\u0000'].map((name) => ({ action: 'delete', name }))
+    const batch = await told('POST', `${tables}:batch`, { atomic: false, changes })
+    t.same(fieldsOf(batch), ['changes.1.name', 'changes.2.name'])
+    const json = await told('PUT', `${tables}/x`, '{\n  "cluster": oops\n}')
+    t.match(json.detail, /^the body is not JSON: .*o/)
+    t.match((await told('PUT', `${tables}/x`, '')).detail, /the body is empty/)
+    const text = await call('PUT', `${tables}/x`, {
+      body: 'cluster=c',
+      headers: { ...create, 'content-type': 'text/plain' },
+    })
+    t.same(codeOf(text), [415, 'unsupported-media-type'])
+    t.match((text.json as Problem).detail, /application\/json/)
+    const address = await call('GET', `${tables}/%E8%A1`)
+    t.equal(address.type, 'application/problem+json')
+    t.same(codeOf(address), [400, 'bad-request'])
+  },
+)
+
 void t.test('a frozen table is not changed until it is thawed', async (t) => {
   const { call } = await start(t)
   const { etag } = await call('PUT', `${tables}/temp`, {

@@ -212,6 +212,12 @@ export const screens: readonly Screen[] = [
     'Chain intact',
   ),
   by(
+    'the access lists',
+    '/settings/about',
+    (page) => button(page, 'Check now').click(),
+    'nodes looked at',
+  ),
+  by(
     'search',
     '/',
     async (page) => {

@@ -13,10 +13,13 @@ import {
   emptyDraft,
   formatRaw,
   isSameDraft,
+  isTableName,
   metasOf,
   parseRaw,
+  rawErrors,
 } from '../../admin-ui/src/tables/table-draft.ts'
 import type { Table } from '../../gateway/admin/api/tables.ts'
+import { isTableName as isNodeName } from '../../gateway/routing/mapping.ts'
 
 const joined = (pieces: readonly { readonly text: string }[]): string =>
   pieces.map(({ text }) => text).join('')
@@ -122,5 +125,42 @@ void t.test('the raw side gives the same draft back, and says which line is wron
     t.match(parsed, { ok: false, line, message })
   }
   t.match(parseRaw('{"cluster": }', 'orders'), { ok: false })
+  t.end()
+})
+
+void t.test('what the API finds wrong is told with the line of the raw side', (t) => {
+  const raw = formatRaw(draftOf({ ...table, note: 'x', standby: 'beta' }))
+  const lineOf = (text: string): number =>
+    raw.split('\n').findIndex((line) => line.includes(text)) + 1
+  const errors = {
+    'metas.1': 'expected host:port',
+    note: 'too long',
+    name: 'taken',
+    gone: 'missing',
+  }
+  t.strictSame(rawErrors(raw, errors), [
+    { line: lineOf('10.0.0.2:1'), message: 'metas.1: expected host:port' },
+    { line: lineOf('"note"'), message: 'note: too long' },
+    { line: undefined, message: 'gone: missing' },
+  ])
+  const inOneLine = '{\n"cluster": "a", "metas": ["a", "b:1"]\n}'
+  t.match(rawErrors(inOneLine, { 'metas.1': 'x' }), [{ line: 2 }])
+  t.end()
+})
+
+void t.test('the page knows the names that the gateway takes', (t) => {
+  const unit = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom('.', '..', '/', 'a/b', '表', '😀', '\ue000', '\ufff0', '\u007f', '\ud800'),
+  )
+  fc.assert(
+    fc.property(fc.array(unit, { maxLength: 3 }), (parts) => {
+      const name = parts.join('')
+      t.equal(isTableName(name), isNodeName(name), JSON.stringify(name))
+    }),
+    { numRuns: 500 },
+  )
+  t.ok(isTableName('x'.repeat(255)))
+  t.notOk(isTableName('表'.repeat(86)), 'bytes count, not characters')
   t.end()
 })

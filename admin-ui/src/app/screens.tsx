@@ -3,7 +3,7 @@
  * others are fetched while the browser is idle, so that they are there when the gateway is not.
  */
 import { Component, lazy, type ReactNode, Suspense, useEffect } from 'react'
-import { Route, Switch } from 'wouter'
+import { Link, Route, Switch } from 'wouter'
 import { Button } from '../design/button.tsx'
 import { Page } from '../design/page.tsx'
 import { Empty, Skeleton } from '../design/state.tsx'
@@ -95,7 +95,9 @@ function NotFound() {
   const { t } = useText()
   return (
     <Page title={t('notFound.title')}>
-      <Empty title={t('notFound.title')}>{t('notFound.words')}</Empty>
+      <Empty title={t('notFound.title')} action={<Link href="/">{t('notFound.toOverview')}</Link>}>
+        {t('notFound.words')}
+      </Empty>
     </Page>
   )
 }

@@ -155,14 +155,27 @@ function Verification() {
       </Button>
     )
   if (verification.data === undefined) return <Failure error={verification.error} />
-  const { ok, checked, problem, head } = verification.data
-  return ok ? (
-    <Status tone="ok" wraps>
-      {t('audit.verified', { count: checked, hash: head.hash.slice(0, 12) })}
-    </Status>
-  ) : (
-    <Status tone="bad" wraps>
-      {t('audit.broken', { seq: problem?.seq ?? 0, message: problem?.message ?? '' })}
-    </Status>
+  const { ok, checked, problem, head, anchor } = verification.data
+  return (
+    <>
+      {ok ? (
+        <Status tone="ok" wraps>
+          {t('audit.verified', { count: checked, hash: shortened(head.hash) })}
+        </Status>
+      ) : (
+        <Status tone="bad" wraps>
+          {t('audit.broken', { seq: problem?.seq ?? 0, message: problem?.message ?? '' })}
+        </Status>
+      )}
+      {anchor !== undefined && (
+        <Status tone="neutral" wraps>
+          {t('audit.anchor', { seq: anchor.seq, hash: shortened(anchor.hash) })}
+        </Status>
+      )}
+    </>
   )
+}
+
+function shortened(hash: string): string {
+  return hash.slice(0, 12)
 }

@@ -133,6 +133,8 @@ export function EntryDialog<Draft>(props: EntryDialogProps<Draft>) {
   })
   const failed = save.error ?? check.error
   const errors = fieldErrors(failed)
+  // A review shows no fields.
+  const hasField = reviewed === undefined && Object.keys(errors).length > 0
   const isChanged =
     entry.textOf(draft) !== entry.textOf(first) || name !== entry.nameOf(first).trim()
   const isBodyChanged = JSON.stringify(entry.bodyOf(draft)) !== JSON.stringify(entry.bodyOf(first))
@@ -185,7 +187,7 @@ export function EntryDialog<Draft>(props: EntryDialogProps<Draft>) {
         )
       }
     >
-      {failed !== null && theirs === undefined && Object.keys(errors).length === 0 && (
+      {failed !== null && theirs === undefined && !hasField && (
         <Failure error={failed} {...(isUnknown(failed) ? { title: t('edit.unknown') } : {})} />
       )}
       {theirs !== undefined ? (

@@ -10,6 +10,7 @@ import { Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { useText } from '../text/text.tsx'
 import { clusterHref } from './clusters.tsx'
+import styles from './health-tab.module.css'
 import { MetaLines } from './meta-lines.tsx'
 
 export function HealthTab({ cluster }: { readonly cluster: Cluster }) {
@@ -82,23 +83,30 @@ function Registry({ cluster }: { readonly cluster: Cluster }) {
   )
 }
 
+/** Since when it is not healthy, and why; what is about a meta server stands at its line below. */
 function Reasons({
-  health: { reasons, state, since },
+  health: { reasons, state, since, metas },
 }: {
   readonly health: ClusterHealth
 }): ReactNode {
   const { t } = useText()
   if (reasons.length === 0) return null
+  const others = reasons.filter(
+    (reason) => !metas.some(({ address }) => reason.startsWith(`meta ${address}: `)),
+  )
   return (
-    <Lines label={t('clusters.why')}>
-      {reasons.map((reason) => (
-        <Line key={reason} name={reason}>
-          <Status tone={state === 'unreachable' ? 'bad' : 'warn'}>
-            {t(`clusters.is.${state}`)} · <Ago at={since} />
-          </Status>
-        </Line>
-      ))}
-    </Lines>
+    <div className={styles.reasons}>
+      <Status tone={state === 'unreachable' ? 'bad' : 'warn'}>
+        {t(`clusters.is.${state}`)} · <Ago at={since} />
+      </Status>
+      {others.length > 0 && (
+        <ul aria-label={t('clusters.why')}>
+          {others.map((reason) => (
+            <li key={reason}>{reason}</li>
+          ))}
+        </ul>
+      )}
+    </div>
   )
 }
 
@@ -109,9 +117,11 @@ function Nodes({ health: { nodes } }: { readonly health: ClusterHealth }) {
     <Card
       title={t('clusters.nodes')}
       aside={
-        <Status tone={alive === nodes.length && alive > 0 ? 'ok' : 'warn'}>
-          {t('clusters.alive', { alive, count: nodes.length })}
-        </Status>
+        nodes.length > 0 && (
+          <Status tone={alive === nodes.length ? 'ok' : 'warn'}>
+            {t('clusters.alive', { alive, count: nodes.length })}
+          </Status>
+        )
       }
     >
       {nodes.length === 0 ? (

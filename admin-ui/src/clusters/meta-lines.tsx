@@ -1,6 +1,6 @@
 /** Meta servers as they answered: who leads, how fast, who does not. */
 import type { MetaProbe } from '../../../gateway/admin/api/tables.ts'
-import { Line, Lines } from '../design/facts.tsx'
+import { Line, LineDetail, Lines } from '../design/facts.tsx'
 import { Status } from '../design/status.tsx'
 import { useText } from '../text/text.tsx'
 
@@ -18,8 +18,9 @@ export function MetaLines({ metas }: { readonly metas: readonly MetaProbe[] }) {
                 : t('route.ms', { ms: Math.round(latencyMs * 10) / 10 })}
             </Status>
           ) : (
-            <Status tone="bad">{error ?? t('route.unreachable')}</Status>
+            <Status tone="bad">{t('route.unreachable')}</Status>
           )}
+          {error !== undefined && <LineDetail>{error}</LineDetail>}
         </Line>
       ))}
     </Lines>

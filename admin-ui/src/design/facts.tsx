@@ -38,6 +38,11 @@ export function Line(props: { readonly name: ReactNode; readonly children?: Reac
   )
 }
 
+/** More words about a line, below it. */
+export function LineDetail({ children }: { readonly children: ReactNode }) {
+  return <span className={styles.detail}>{children}</span>
+}
+
 /** Cards beside each other where there is room. */
 export function Columns({ children }: { readonly children: ReactNode }) {
   return <div className={styles.columns}>{children}</div>

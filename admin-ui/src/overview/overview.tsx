@@ -108,7 +108,7 @@ function TablesCard({ facts }: { readonly facts: Facts }) {
 
 function ClustersCard({ facts }: { readonly facts: Facts }) {
   const { t, number } = useText()
-  const { total, unregistered, drifted } = facts.clusters
+  const { total, unregistered, drifted, unreachable } = facts.clusters
   return (
     <NumberCard
       icon="clusters"
@@ -117,7 +117,14 @@ function ClustersCard({ facts }: { readonly facts: Facts }) {
       value={number(total)}
       unit={t('overview.known')}
     >
-      {unregistered + drifted === 0 && <Point tone="ok">{t('overview.allRegistered')}</Point>}
+      {unreachable > 0 && (
+        <Point tone="bad" href="/clusters">
+          {t('overview.unreachable', { count: unreachable })}
+        </Point>
+      )}
+      {unregistered + drifted + unreachable === 0 && (
+        <Point tone="ok">{t('overview.allRegistered')}</Point>
+      )}
       {unregistered > 0 && (
         <Point tone="warn" href="/clusters">
           {t('overview.unregistered', { count: unregistered })}

@@ -6,6 +6,7 @@ import { Fact, Facts } from '../design/facts.tsx'
 import { Loaded } from '../design/state.tsx'
 import { ConfigTable } from '../gateways/config-table.tsx'
 import { useText } from '../text/text.tsx'
+import { AccessLists } from './access-lists.tsx'
 import styles from './settings.module.css'
 
 export function AboutTab() {
@@ -30,6 +31,7 @@ export function AboutTab() {
           </Fact>
         </Facts>
       </Card>
+      <AccessLists />
       <Config />
     </div>
   )

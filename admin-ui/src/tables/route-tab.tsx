@@ -3,6 +3,8 @@
  * serve, what the cluster's meta servers say. When they disagree, that is the thing to see.
  */
 import { useMutation } from '@tanstack/react-query'
+import { Fragment } from 'react'
+import { Link } from 'wouter'
 import type { ProbeResult, Table, TableRoute } from '../../../gateway/admin/api/tables.ts'
 import { call } from '../api/http.ts'
 import { tablePath, useTableRoute } from '../api/queries.ts'
@@ -10,7 +12,7 @@ import { MetaLines } from '../clusters/meta-lines.tsx'
 import { Ago, FreshnessMark } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
-import { Columns, Fact, Facts, Muted } from '../design/facts.tsx'
+import { Columns, Fact, Facts, Muted, Stack } from '../design/facts.tsx'
 import { laidOut } from '../design/diff-words.ts'
 import { Failure, Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
@@ -35,7 +37,7 @@ export function RouteTab({ table }: { readonly table: Table }) {
       <AskedMetas table={table} />
       {table.problem !== undefined && (
         <Card title={t('route.problem')}>
-          <Status tone="bad">
+          <Status tone="bad" wraps>
             {table.problem.field === '' ? '' : `${table.problem.field}: `}
             {table.problem.message}
           </Status>
@@ -57,9 +59,29 @@ function Stored({ table, route }: { readonly table: Table; readonly route: Table
         <Fact label={t('form.metas')}>{table.metas?.join(', ') ?? '–'}</Fact>
         {table.redirect !== undefined && (
           <Fact label={t('tableState.redirected')}>
-            <Status tone="info" icon="redirect">
+            <Status tone="info" icon="redirect" wraps>
               {t('route.redirect', { to: table.redirect.to, plan: table.redirect.plan })}
             </Status>
+          </Fact>
+        )}
+        {table.memberOf.length > 0 && (
+          <Fact label={t('tables.group')}>
+            <GroupLinks names={table.memberOf} />
+          </Fact>
+        )}
+        {table.standby !== undefined && (
+          <Fact label={t('form.standby')}>
+            <ClusterLink name={table.standby} />
+          </Fact>
+        )}
+        {table.stale !== undefined && (
+          <Fact label={t('form.stale')}>
+            <code>{table.stale}</code>
+          </Fact>
+        )}
+        {table.note !== undefined && (
+          <Fact label={t('tables.note')}>
+            <span className={styles.note}>{table.note}</span>
           </Fact>
         )}
         <Fact label={t('tables.changed')}>
@@ -80,6 +102,15 @@ function Stored({ table, route }: { readonly table: Table; readonly route: Table
       </details>
     </Card>
   )
+}
+
+function GroupLinks({ names }: { readonly names: readonly string[] }) {
+  return names.map((name, at) => (
+    <Fragment key={name}>
+      {at > 0 && ', '}
+      <Link href={`/groups/${encodeURIComponent(name)}`}>{name}</Link>
+    </Fragment>
+  ))
 }
 
 function AskedMetas({ table }: { readonly table: Table }) {
@@ -112,7 +143,7 @@ function Probed({ result }: { readonly result: ProbeResult }) {
   const { t } = useText()
   const { table, metas, checks, elapsedMs } = result
   return (
-    <>
+    <Stack>
       <Facts>
         <Fact label={t('route.table')}>
           {table === undefined ? (
@@ -130,13 +161,15 @@ function Probed({ result }: { readonly result: ProbeResult }) {
         <Fact label={t('route.took')}>{t('route.ms', { ms: elapsedMs })}</Fact>
       </Facts>
       <MetaLines metas={metas} />
-      {checks.map(({ id, level, message }) => (
-        <p key={`${id} ${message}`}>
-          <Status tone={level === 'error' ? 'bad' : level === 'warning' ? 'warn' : 'ok'}>
-            {message}
-          </Status>
-        </p>
-      ))}
-    </>
+      <ul className={styles.checks}>
+        {checks.map(({ id, level, message }) => (
+          <li key={`${id} ${message}`}>
+            <Status tone={level === 'error' ? 'bad' : level === 'warning' ? 'warn' : 'ok'} wraps>
+              {message}
+            </Status>
+          </li>
+        ))}
+      </ul>
+    </Stack>
   )
 }

@@ -119,3 +119,31 @@ export function parseRaw(text: string, name: string): RawDraft {
 export function formatRaw(draft: TableDraft): string {
   return JSON.stringify(editOf(draft), null, 2)
 }
+
+/** What the API found wrong, with the lines of the raw side that it is about; not what is of the name. */
+export function rawErrors(
+  text: string,
+  errors: Readonly<Record<string, string>>,
+): readonly { readonly line: number | undefined; readonly message: string }[] {
+  return Object.entries(errors)
+    .filter(([field]) => field !== 'name')
+    .map(([field, message]) => {
+      const [key = '', item] = field.split('.')
+      const line = lineOfKey(text, key)
+      // `formatRaw` gives each address a line of its own, after that of the key.
+      const isLaidOut = item !== undefined && text.includes(`"${key}": [\n`)
+      return {
+        line: line !== undefined && isLaidOut ? line + 1 + Number(item) : line,
+        message: `${field}: ${message}`,
+      }
+    })
+}
+
+const NAME_BYTES_MAX = 255
+
+/** A name that may be that of a node: the rule of the gateway, told while it is typed. */
+export function isTableName(name: string): boolean {
+  if (name === '' || name === '.' || name === '..') return false
+  if (new TextEncoder().encode(name).length > NAME_BYTES_MAX) return false
+  return !/[/\p{Cc}\p{Cs}\u{e000}-\u{f8ff}\u{fff0}-\u{10ffff}]/u.test(name)
+}

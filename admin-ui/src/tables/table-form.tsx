@@ -5,7 +5,7 @@ import { errorOf, type FieldErrors } from '../changes/entry-dialog.tsx'
 import { Button } from '../design/button.tsx'
 import { control, Field } from '../design/field.tsx'
 import { useText } from '../text/text.tsx'
-import { formatRaw, parseRaw, type TableDraft } from './table-draft.ts'
+import { formatRaw, isTableName, parseRaw, rawErrors, type TableDraft } from './table-draft.ts'
 import styles from './table-form.module.css'
 
 export function TableForm(props: {
@@ -22,7 +22,13 @@ export function TableForm(props: {
   return (
     <div className={styles.form}>
       {isNew && (
-        <Field label={t('tables.name')} error={errors['name']}>
+        <Field
+          label={t('tables.name')}
+          error={
+            errors['name'] ??
+            (draft.name === '' || isTableName(draft.name.trim()) ? undefined : t('form.badName'))
+          }
+        >
           {(ids) => (
             <input
               {...ids}
@@ -54,7 +60,9 @@ export function TableForm(props: {
           error={
             parsed?.ok === false
               ? t('form.jsonError', { line: parsed.line ?? '?', message: parsed.message })
-              : undefined
+              : rawErrors(raw, errors)
+                  .map(({ line, message }) => t('form.jsonError', { line: line ?? '?', message }))
+                  .join('\n') || undefined
           }
         >
           {(ids) => (

@@ -14,6 +14,7 @@
  */
 import { type Static, Type } from 'typebox'
 import { FieldError, Problem } from './problem.ts'
+import { tableName } from './requests.ts'
 import { Table, TableEdit, TableFilter, TablePatch, tableFilters } from './tables.ts'
 
 export const ATOMIC_MAX = 200
@@ -21,7 +22,6 @@ export const BATCH_MAX = 1000
 /** Items of one preview. */
 export const CHANGE_SET_MAX = 20_000
 
-const name = Type.String({ minLength: 1, maxLength: 255 })
 const ifMatch = Type.Optional(
   Type.String({ maxLength: 200, description: 'ETag; left out: whatever is there' }),
 )
@@ -29,18 +29,21 @@ const ifMatch = Type.Optional(
 export const BatchChange = Type.Union(
   [
     Type.Object(
-      { action: Type.Literal('create'), name, edit: TableEdit },
+      { action: Type.Literal('create'), name: tableName, edit: TableEdit },
       { additionalProperties: false },
     ),
     Type.Object(
-      { action: Type.Literal('replace'), name, ifMatch, edit: TableEdit },
+      { action: Type.Literal('replace'), name: tableName, ifMatch, edit: TableEdit },
       { additionalProperties: false },
     ),
     Type.Object(
-      { action: Type.Literal('patch'), name, ifMatch, patch: TablePatch },
+      { action: Type.Literal('patch'), name: tableName, ifMatch, patch: TablePatch },
       { additionalProperties: false },
     ),
-    Type.Object({ action: Type.Literal('delete'), name, ifMatch }, { additionalProperties: false }),
+    Type.Object(
+      { action: Type.Literal('delete'), name: tableName, ifMatch },
+      { additionalProperties: false },
+    ),
   ],
   { title: 'BatchChange' },
 )
@@ -106,7 +109,7 @@ export type ImportRequest = Static<typeof ImportRequest>
 
 export const TableSelection = Type.Union([
   Type.Object(
-    { names: Type.Array(name, { minItems: 1, maxItems: CHANGE_SET_MAX }) },
+    { names: Type.Array(tableName, { minItems: 1, maxItems: CHANGE_SET_MAX }) },
     { additionalProperties: false },
   ),
   Type.Object({ filter: TableFilter }, { additionalProperties: false }),
@@ -169,7 +172,7 @@ export type ChangeSet = Static<typeof ChangeSet>
 export const ApplyRequest = Type.Object(
   {
     token: Type.String({ minLength: 1, maxLength: 100 }),
-    include: Type.Optional(Type.Array(name, { maxItems: CHANGE_SET_MAX })),
+    include: Type.Optional(Type.Array(tableName, { maxItems: CHANGE_SET_MAX })),
   },
   { additionalProperties: false, title: 'ApplyRequest' },
 )

@@ -128,6 +128,9 @@ export const Overview = Type.Object(
       total: Type.Integer(),
       unregistered: Type.Integer(),
       drifted: Type.Integer(),
+      unreachable: Type.Integer({
+        description: 'Those where the last probe of the fleet found no leader',
+      }),
     }),
     groups: Type.Object({ total: Type.Integer() }),
     gateways: Type.Object({

@@ -7,7 +7,7 @@
  *     GET, PUT, DELETE /groups/{g}     GroupEdit → Group; ETags as with tables
  */
 import { type Static, Type } from 'typebox'
-import { Freshness, StalePolicy } from './requests.ts'
+import { Freshness, StalePolicy, tableName } from './requests.ts'
 
 export const Group = Type.Object(
   {
@@ -36,7 +36,7 @@ export type GroupList = Static<typeof GroupList>
 
 export const GroupEdit = Type.Object(
   {
-    members: Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { maxItems: 5000 }),
+    members: Type.Array(tableName, { maxItems: 5000 }),
     patterns: Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { maxItems: 100 }),
     note: Type.Optional(Type.String({ maxLength: 4096 })),
     stale: Type.Optional(StalePolicy),

@@ -13,6 +13,12 @@ export function formed(pattern: string, expected: string, description?: string) 
   })
 }
 
+/** As far as a pattern can tell; the length in bytes is looked at besides. */
+export const tableName = formed(
+  '^[^/\\u0000-\\u001f\\u007f-\\u009f]{1,255}$',
+  'a name of 1 to 255 bytes without / and control characters',
+)
+
 /** 1 to 32 meta servers. */
 export const metaList = Type.Array(
   formed('^\\s*[A-Za-z0-9._-]{1,253}:[0-9]{1,5}\\s*$', 'host:port'),
