@@ -88,9 +88,11 @@ async function openSession(
 
 async function fileText(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8')
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path))
   } catch (error) {
-    throw new ShellError(`cannot read ${path}: ${(error as Error).message}`, { isUsage: true })
+    const { code, message } = error as NodeJS.ErrnoException
+    const reason = code === 'ERR_ENCODING_INVALID_ENCODED_DATA' ? 'not UTF-8' : message
+    throw new ShellError(`cannot read ${path}: ${reason}`, { isUsage: true })
   }
 }
 

@@ -43,7 +43,7 @@ export async function readImport(
     if (first === undefined) seen.set(one.name, one.line)
     if (lines.length % SLICE === 0) await pause()
   }
-  return lines
+  return lines.length === 0 ? [invalid(1, '', '', 'there is no table in it')] : lines
 }
 
 function invalid(line: number, name: string, field: string, message: string): ImportLine {

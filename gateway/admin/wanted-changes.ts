@@ -51,6 +51,13 @@ export class WantedChanges {
     }
     if (mode === 'merge') return
     const kept = new Set(lines.map(({ name }) => name))
+    const unread = lines.filter(({ name }) => name === '').map(({ line }) => line)
+    if (unread.length > 0) {
+      // Nobody knows which tables they were to keep.
+      const message = `nothing is deleted: no table could be read in line ${unread.slice(0, 5).join(', ')}`
+      yield { kind: 'invalid', name: '', errors: [{ field: '', message }] }
+      return
+    }
     for (const name of [...mirror.names])
       if (!kept.has(name)) yield this.#wanted(caller, name, mirror.get(name), () => null)
   }

@@ -163,6 +163,27 @@ void t.test('mappings are changed in the page', { skip: missing ?? false }, asyn
     t.match(await tableOf(world, 'bulk_2'), { cluster: 'beta', note: 'moved' })
   })
 
+  await t.test('a file that the page cannot take is told at once', async (t) => {
+    const { page } = await openPage(t, browser, `${world.url}/tables?import=yes`)
+    const file = page.getByLabel('Choose a file', { exact: true }).first()
+    const choose = (buffer: Buffer): Promise<void> =>
+      file.setInputFiles({ name: 'tables.csv', mimeType: 'text/csv', buffer })
+    await choose(Buffer.from([0x74, 0xb1, 0xb8]))
+    await page.getByText('The file is not UTF-8').waitFor()
+    await choose(Buffer.alloc(5 * 1024 * 1024, 'x'))
+    await page.getByText('4 MiB at most').waitFor()
+    await choose(Buffer.from('\ufefftable,cluster\r\nnew_2,alpha\r\n'))
+    await button(page, 'Preview').click()
+    await button(page, 'Apply 1 change').waitFor()
+  })
+
+  await t.test('a filter that is none says so, and is cleared', async (t) => {
+    const { page } = await openPage(t, browser, `${world.url}/tables?state=nonsense`)
+    await page.getByText('This filter is not understood').waitFor()
+    await button(page, 'Clear filters').last().click()
+    await page.getByRole('row', { name: /users/ }).waitFor()
+  })
+
   await t.test('deletions of an import must be typed', async (t) => {
     const { page } = await openPage(t, browser, `${world.url}/tables?import=yes`)
     await page.getByLabel('Text', { exact: true }).fill('table,cluster,metas,group,note\n')

@@ -297,9 +297,9 @@ void t.test('large bodies: too large ones, broken ones, and keys that nobody kno
   }
   const megabytes = (count: number): string => '"'.padEnd(count * 1024 * 1024, 'x')
   const chunked = (text: string): ReadableStream => new Blob([text]).stream()
-  t.equal(await post(megabytes(5.5)), '413 too-large')
-  t.equal(await post(chunked(megabytes(5.5))), '413 too-large', 'without a length')
-  t.equal(await post(megabytes(4.5)), '400 bad-request')
+  t.equal(await post(megabytes(6.5)), '413 too-large')
+  t.equal(await post(chunked(megabytes(6.5))), '413 too-large', 'without a length')
+  t.equal(await post(megabytes(5.5)), '400 bad-request')
   t.equal(await post(chunked('{"format":"json"')), '400 bad-request')
   t.equal(await post(''), '400 bad-request')
   const polluted = '{"format":"json","text":"[]","__proto__":{"mode":"replace"}}'
@@ -371,6 +371,37 @@ void t.test('a file of the wrong shape is told line by line', async (t) => {
   t.same(await lines('json', '[\n\n{"name":"a"'), [[3, '']])
   t.same(await lines('csv', 'name;cluster\na;b'), [[1, '']])
   t.same(await lines('csv', 'table,cluster,metas\na,c,h:1,extra'), [[2, '']])
+  for (const empty of ['', '\ufeff', 'table,cluster,metas\n'])
+    t.same(await lines('csv', empty), [[1, '']])
+})
+
+void t.test('a file with lines that nobody can read deletes nothing', async (t) => {
+  const { call } = await startAdminWorld(t)
+  for (const name of ['a', 'b'])
+    await call('PUT', `/tables/${name}`, { body: edit, headers: create })
+  const counts = async (format: string, text: string): Promise<ChangeSet['counts']> => {
+    const answer = await call('POST', '/tables:import', { body: { format, mode: 'replace', text } })
+    return answer.as(ChangeSet).counts
+  }
+  t.match(await counts('csv', 'table,cluster,metas\na,c2,h:1'), {
+    change: 1,
+    delete: 1,
+    invalid: 0,
+  })
+  t.match(await counts('csv', 'table,cluster,metas\na,c2,h:1\nb/,c2,h:1'), {
+    change: 1,
+    delete: 0,
+    invalid: 2,
+  })
+  t.match(
+    await counts('csv', 'name,cluster,metas\na,c2,h:1'),
+    { delete: 0, invalid: 2 },
+    'a wrong column',
+  )
+  t.match(await counts('csv', ''), { delete: 0, invalid: 2 }, 'an empty file')
+  t.match(await counts('json', '[{"name":"a"},'), { delete: 0, invalid: 2 }, 'half a file')
+  const known = await counts('csv', 'table,cluster,metas\na,c2,nonsense')
+  t.match(known, { delete: 1, invalid: 1 }, 'a table whose line is wrong is named all the same')
 })
 
 void t.test('one meta server for another, in the registry and every mapping', async (t) => {

@@ -92,6 +92,8 @@ void t.test('files go in and out', async (t) => {
   t.match(JSON.parse(readFileSync(json, 'utf8')), { tables: [{ name: 'a' }, { name: 'b' }] })
   writeFileSync(csv, 'table,cluster,metas\na/b,c1,h:1\n')
   t.match(await run('tables', 'import', csv), { code: 1, out: /invalid +2/ })
+  writeFileSync(csv, Buffer.from([0x74, 0xb1, 0xb8]))
+  t.match(await run('tables', 'import', csv), { code: 2, complaint: /cannot read .*: not UTF-8/ })
   t.equal((await run('clusters', 'set', 'c1', '--metas', 'h:1', '--create')).code, 0)
   t.match(await run('clusters', 'replace-meta', 'c1', 'h:1', 'n:1', '--apply'), { out: /done +2/ })
   t.match(await run('clusters', 'list'), { out: /c1 +true +2 +n:1/ })

@@ -29,6 +29,7 @@ void t.test('a filter line is read into tokens and free text', (t) => {
     ['cluster:', { q: 'cluster:' }],
     ['127.0.0.1:34601', { q: '127.0.0.1:34601' }],
     ['cluster:a cluster:b', { cluster: 'b' }],
+    ['changed:<24h', { changed: '24h' }],
   ] as const)
     t.strictSame(parseFilters(line), filters, line)
   t.end()

@@ -11,7 +11,8 @@ import { useText } from '../text/text.tsx'
 import styles from './change-set.module.css'
 import { ChangeSetReview } from './change-set.tsx'
 
-const BYTES_MAX = 8 * 1024 * 1024
+/** What the API takes. */
+const BYTES_MAX = 4 * 1024 * 1024
 
 /** JSON begins with a bracket; everything else is taken for CSV. */
 export function formatOf(text: string): ImportRequest['format'] {
@@ -22,7 +23,7 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
   const { t } = useText()
   const [text, setText] = useState('')
   const [mode, setMode] = useState<'merge' | 'replace'>('merge')
-  const [tooLarge, setTooLarge] = useState(false)
+  const [wrongFile, setWrongFile] = useState<'import.tooLarge' | 'import.notUtf8'>()
   const file = useRef<HTMLInputElement>(null)
   const preview = useMutation({
     mutationFn: async () => {
@@ -32,8 +33,16 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
   })
   const take = async (chosen: File | undefined): Promise<void> => {
     if (chosen === undefined) return
-    setTooLarge(chosen.size > BYTES_MAX)
-    if (chosen.size <= BYTES_MAX) setText(await chosen.text())
+    if (chosen.size > BYTES_MAX) {
+      setWrongFile('import.tooLarge')
+      return
+    }
+    try {
+      setText(new TextDecoder('utf-8', { fatal: true }).decode(await chosen.arrayBuffer()))
+      setWrongFile(undefined)
+    } catch {
+      setWrongFile('import.notUtf8')
+    }
   }
   const onDrop = (event: DragEvent): void => {
     event.preventDefault()
@@ -85,11 +94,7 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
               {t('import.file')}
             </Button>
           </div>
-          <Field
-            label={t('import.text')}
-            hint={t('import.hint')}
-            error={tooLarge ? t('import.tooLarge') : undefined}
-          >
+          <Field label={t('import.text')} hint={t('import.hint')} error={wrongFile && t(wrongFile)}>
             {(ids) => (
               <textarea
                 {...ids}

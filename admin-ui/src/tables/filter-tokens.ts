@@ -26,7 +26,9 @@ export function parseFilters(text: string): TableFilters {
     const colon = word.indexOf(':')
     const name = word.slice(0, colon)
     const value = unquoted(word.slice(colon + 1))
-    if (colon > 0 && isTokenName(name) && value !== '') filters[name] = value
+    // People write `changed:<24h`.
+    const wanted = name === 'changed' ? value.replace(/^</, '') : value
+    if (colon > 0 && isTokenName(name) && wanted !== '') filters[name] = wanted
     else free.push(unquoted(word))
   }
   const q = free.join(' ').trim()

@@ -3,7 +3,7 @@ import { useCallback, useMemo, useRef, useState } from 'react'
 import { useLocation, useSearchParams } from 'wouter'
 import { useMayNot } from '../app/may-not.ts'
 import { ImportDialog } from '../changes/import-dialog.tsx'
-import { pathOf } from '../api/http.ts'
+import { ApiProblem, pathOf } from '../api/http.ts'
 import { useTableRates } from '../api/queries.ts'
 import { FreshnessMark } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
@@ -179,29 +179,33 @@ export function Tables() {
         </Menu>
       </div>
       <Card flush>
-        <Loaded query={list} lines={10}>
-          {() =>
-            tables.length === 0 ? (
-              <NoTables isFiltered={isFiltered} onClear={() => onFilters({})} />
-            ) : (
-              <TableGrid
-                tables={tables}
-                total={total}
-                columns={shownColumns}
-                rates={rates.data}
-                sort={sort}
-                selection={selection}
-                flashing={flashing}
-                onSort={(next) => set({ sort: next })}
-                onToggle={onToggle}
-                onToggleAll={onToggleAll}
-                onOpen={(name) => go(tableHref(name))}
-                onEdit={(name) => go(`${tableHref(name)}?edit`)}
-                onNearEnd={onNearEnd}
-              />
-            )
-          }
-        </Loaded>
+        {isFiltered && isRefused(list.error) ? (
+          <NoTables isFiltered why={list.error.message} onClear={() => onFilters({})} />
+        ) : (
+          <Loaded query={list} lines={10}>
+            {() =>
+              tables.length === 0 ? (
+                <NoTables isFiltered={isFiltered} onClear={() => onFilters({})} />
+              ) : (
+                <TableGrid
+                  tables={tables}
+                  total={total}
+                  columns={shownColumns}
+                  rates={rates.data}
+                  sort={sort}
+                  selection={selection}
+                  flashing={flashing}
+                  onSort={(next) => set({ sort: next })}
+                  onToggle={onToggle}
+                  onToggleAll={onToggleAll}
+                  onOpen={(name) => go(tableHref(name))}
+                  onEdit={(name) => go(`${tableHref(name)}?edit`)}
+                  onNearEnd={onNearEnd}
+                />
+              )
+            }
+          </Loaded>
+        )}
       </Card>
       {isMaking && <EditDialog onClose={() => set({ new: undefined })} />}
       {isImporting && <ImportDialog onClose={() => set({ import: undefined })} />}
@@ -230,15 +234,25 @@ function ExportMenu({ filters }: { readonly filters: TableFilters }) {
   )
 }
 
-function NoTables(props: { readonly isFiltered: boolean; readonly onClear: () => void }) {
+/** What was typed is no filter. */
+function isRefused(error: unknown): error is ApiProblem {
+  return error instanceof ApiProblem && error.code === 'bad-request'
+}
+
+function NoTables(props: {
+  readonly isFiltered: boolean
+  /** The filter is wrong. */
+  readonly why?: string
+  readonly onClear: () => void
+}) {
   const { t } = useText()
   return props.isFiltered ? (
     <Empty
       icon="search"
-      title={t('tables.noMatch')}
+      title={t(props.why === undefined ? 'tables.noMatch' : 'tables.badFilter')}
       action={<Button onClick={props.onClear}>{t('action.clearFilters')}</Button>}
     >
-      {t('tables.noMatchWords')}
+      {props.why?.replace('querystring: ', '') ?? t('tables.noMatchWords')}
     </Empty>
   ) : (
     <Empty icon="tables" title={t('tables.none')}>
