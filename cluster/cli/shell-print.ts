@@ -1,6 +1,7 @@
 /** What the shell prints for people: aligned columns and `key  value` lines. Pure. */
 
 const CELL_MAX = 60
+const LAST_CELL_MAX = 300
 
 /** Control characters of what others wrote are shown, not obeyed by the terminal. */
 export function plain(value: unknown): string {
@@ -22,7 +23,10 @@ function textOf(value: unknown): string {
 
 export function columns(head: readonly string[], rows: readonly (readonly unknown[])[]): string {
   if (rows.length === 0) return 'none'
-  const cells = [head, ...rows.map((row) => row.map((cell) => shorten(plain(cell))))]
+  // The last column pushes nothing aside.
+  const cellsOf = (row: readonly unknown[]): readonly string[] =>
+    row.map((cell, at) => shorten(plain(cell), at === head.length - 1 ? LAST_CELL_MAX : CELL_MAX))
+  const cells = [head, ...rows.map(cellsOf)]
   const widths = head.map((_, at) => Math.max(...cells.map((row) => row[at]?.length ?? 0)))
   return cells
     .map((row) =>
@@ -40,6 +44,6 @@ export function facts(object: Readonly<Record<string, unknown>>): string {
   return rows.map(([key, value]) => `${key.padEnd(width)}  ${plain(value)}`).join('\n')
 }
 
-function shorten(text: string): string {
-  return text.length <= CELL_MAX ? text : `${text.slice(0, CELL_MAX - 1)}…`
+function shorten(text: string, max: number): string {
+  return text.length <= max ? text : `${text.slice(0, max - 1)}…`
 }

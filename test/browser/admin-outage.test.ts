@@ -66,6 +66,7 @@ async function survivesOutage(
   const banner = page.getByText('ZooKeeper does not answer.', { exact: true })
   await banner.waitFor(patience)
   await page.getByText(/Read-only: what is shown is .* old/).waitFor()
+  t.equal(await page.getByText('Live', { exact: true }).count(), 0, 'nothing is called live')
   t.equal(await note.inputValue(), 'typed before the outage')
   const review = button(page, 'Review')
   t.equal(await review.getAttribute('aria-disabled'), 'true', 'nothing can be saved now')

@@ -195,7 +195,8 @@ void t.test('problem details name the field at fault', async (t) => {
     ['an empty list', { cluster: 'c', metas: [] }, 'metas'],
     ['a number', { cluster: 'c', metas: [1] }, 'metas.0'],
     ['no port', { cluster: 'c', metas: ['a:1', 'nonsense'] }, 'metas.1'],
-    ['a port too high', { cluster: 'c', metas: ['a:65536'] }, 'metas'],
+    ['a port too high', { cluster: 'c', metas: ['a:65536'] }, 'metas.0'],
+    ['no port at all', { cluster: 'c', metas: ['a:00000'] }, 'metas.0'],
     ['an address out of range', { cluster: 'c', metas: ['300.0.0.1:1'] }, 'metas'],
     [
       'too many',
@@ -251,7 +252,7 @@ void t.test(
       patterns: [],
     })
     t.same(fieldsOf(long), ['members.0', 'members.1'])
-    const cluster = await told('PUT', '/api/v1/clusters/c', { metas: ['a:99999'], peer: 'c' })
+    const cluster = await told('PUT', '/api/v1/clusters/c', { metas: ['1.2.3.400:1'], peer: 'c' })
     t.same(fieldsOf(cluster), ['metas', 'peer'])
     const changes = ['fine', 'a/b', 'c\u0000'].map((name) => ({ action: 'delete', name }))
     const batch = await told('POST', `${tables}:batch`, { atomic: false, changes })

@@ -14,7 +14,7 @@ import { Menu, MenuHeading, MenuItem, MenuLine } from '../design/menu.tsx'
 import { Status } from '../design/status.tsx'
 import { setTheme, type Theme, useTheme } from '../design/theme.ts'
 import { languages, type Language, type TextKey, useText } from '../text/text.tsx'
-import { Banner } from './banner.tsx'
+import { Banner, WithOutageAge } from './banner.tsx'
 import styles from './layout.module.css'
 
 interface Place {
@@ -111,7 +111,7 @@ export function Layout(props: {
       )}
       <div className={styles.content}>
         <Banner />
-        {props.children}
+        <WithOutageAge>{props.children}</WithOutageAge>
       </div>
     </div>
   )

@@ -17,6 +17,7 @@ import { metasOf } from '../tables/table-draft.ts'
 import { type TextKey, useText } from '../text/text.tsx'
 import styles from './change-set.module.css'
 import { ChangeSetReview } from './change-set.tsx'
+import { errorOf, fieldErrors } from './entry-dialog.tsx'
 
 export type BulkKind = 'cluster' | 'metas' | 'group' | 'freeze' | 'thaw' | 'delete'
 
@@ -61,9 +62,12 @@ export function BulkDialog(props: {
   readonly kind: BulkKind
   readonly select: TableSelection
   readonly count: number
-  readonly onClose: () => void
+  /** `isApplied`: the tables are no longer what was selected. */
+  readonly onClose: (isApplied: boolean) => void
 }) {
-  const { kind, select, count, onClose } = props
+  const { kind, select, count } = props
+  const [isApplied, setApplied] = useState(false)
+  const onClose = (): void => props.onClose(isApplied)
   const { t } = useText()
   const [text, setText] = useState('')
   const request = requestOf(kind, text, select)
@@ -71,12 +75,13 @@ export function BulkDialog(props: {
     mutationFn: async (body: BulkEditRequest) =>
       (await call<ChangeSet>('/tables:preview', { method: 'POST', body })).data,
   })
+  const wrong = errorOf(fieldErrors(preview.error), 'patch')
   return (
     <Dialog
       open
       wide={preview.data !== undefined}
       title={t(titles[kind], { count })}
-      unsaved={preview.data !== undefined && !preview.isPending}
+      unsaved={preview.data !== undefined && !isApplied}
       onClose={onClose}
       footer={
         preview.data === undefined ? (
@@ -95,11 +100,24 @@ export function BulkDialog(props: {
       }
     >
       {preview.data !== undefined ? (
-        <ChangeSetReview changes={preview.data} onBack={() => preview.reset()} onClose={onClose} />
+        <ChangeSetReview
+          changes={preview.data}
+          onBack={() => preview.reset()}
+          onApplied={() => setApplied(true)}
+          onClose={onClose}
+        />
       ) : (
         <div className={styles.review}>
-          {preview.isError && <Failure error={preview.error} />}
-          <BulkField kind={kind} text={text} onChange={setText} />
+          {preview.isError && wrong === undefined && <Failure error={preview.error} />}
+          <BulkField
+            kind={kind}
+            text={text}
+            error={wrong}
+            onChange={(next) => {
+              setText(next)
+              preview.reset()
+            }}
+          />
           <p className={styles.hint}>{t('bulk.hint', { count })}</p>
         </div>
       )}
@@ -110,15 +128,16 @@ export function BulkDialog(props: {
 function BulkField(props: {
   readonly kind: BulkKind
   readonly text: string
+  readonly error: string | undefined
   readonly onChange: (text: string) => void
 }) {
-  const { kind, text, onChange } = props
+  const { kind, text, error, onChange } = props
   const { t } = useText()
   const clusters = useClusters().data?.clusters ?? []
   const groups = useGroups().data?.groups ?? []
   if (kind === 'metas')
     return (
-      <Field label={t('form.metas')} hint={t('bulk.metasHint')}>
+      <Field label={t('form.metas')} hint={t('bulk.metasHint')} error={error}>
         {(ids) => (
           <textarea
             {...ids}
@@ -135,6 +154,7 @@ function BulkField(props: {
     <Field
       label={t(kind === 'cluster' ? 'tables.cluster' : 'form.group')}
       hint={t(kind === 'cluster' ? 'bulk.clusterHint' : 'bulk.groupHint')}
+      error={error}
     >
       {(ids) => (
         <>

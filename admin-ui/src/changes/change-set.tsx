@@ -42,9 +42,11 @@ export function ChangeSetReview(props: {
   /** What is changed with them and is no table, in words. */
   readonly also?: string | undefined
   readonly onBack: () => void
+  /** Carried out, or asked for; what came of it is shown. */
+  readonly onApplied?: () => void
   readonly onClose: () => void
 }) {
-  const { changes, also, onBack, onClose } = props
+  const { changes, also, onBack, onApplied, onClose } = props
   const { t } = useText()
   const { info } = useSession()
   const queries = useQueryClient()
@@ -69,7 +71,10 @@ export function ChangeSetReview(props: {
           idempotencyKey: key.current,
         })
       ).data,
-    onSuccess: () => void queries.invalidateQueries(),
+    onSuccess: () => {
+      onApplied?.()
+      void queries.invalidateQueries()
+    },
   })
   if (apply.data !== undefined)
     return 'results' in apply.data ? (

@@ -1,6 +1,8 @@
 /** An entry whose draft is nothing but texts: a dialog of the fields that it has. */
 import { useId } from 'react'
 import { control, Field, Form } from '../design/field.tsx'
+import { isNodeName } from '../tables/table-draft.ts'
+import { useText } from '../text/text.tsx'
 import { EntryDialog, type EntryDialogProps, errorOf, type FieldErrors } from './entry-dialog.tsx'
 
 export interface TextField<Draft> {
@@ -58,6 +60,7 @@ function OneField<Draft>(props: {
   const { field, value, errors, onChange } = props
   const { name, label, hint, placeholder, rows, suggestions, isName = false } = field
   const list = useId()
+  const { t } = useText()
   const common = {
     className: control,
     placeholder,
@@ -66,7 +69,14 @@ function OneField<Draft>(props: {
     value,
   }
   return (
-    <Field label={label} hint={hint} error={errorOf(errors, name)}>
+    <Field
+      label={label}
+      hint={hint}
+      error={
+        errorOf(errors, name) ??
+        (isName && value !== '' && !isNodeName(value.trim()) ? t('form.badNodeName') : undefined)
+      }
+    >
       {(ids) =>
         rows === undefined ? (
           <>

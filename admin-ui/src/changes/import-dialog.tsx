@@ -24,6 +24,7 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
   const [text, setText] = useState('')
   const [mode, setMode] = useState<'merge' | 'replace'>('merge')
   const [wrongFile, setWrongFile] = useState<'import.tooLarge' | 'import.notUtf8'>()
+  const [isApplied, setApplied] = useState(false)
   const file = useRef<HTMLInputElement>(null)
   const preview = useMutation({
     mutationFn: async () => {
@@ -53,7 +54,7 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
       open
       wide={preview.data !== undefined}
       title={t('import.title')}
-      unsaved={text !== ''}
+      unsaved={text !== '' && !isApplied}
       onClose={onClose}
       footer={
         preview.data === undefined ? (
@@ -72,7 +73,12 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
       }
     >
       {preview.data !== undefined ? (
-        <ChangeSetReview changes={preview.data} onBack={() => preview.reset()} onClose={onClose} />
+        <ChangeSetReview
+          changes={preview.data}
+          onBack={() => preview.reset()}
+          onApplied={() => setApplied(true)}
+          onClose={onClose}
+        />
       ) : (
         <div
           className={styles.review}

@@ -2,7 +2,7 @@
  * Times as people read them: how long ago, with the exact moment on hover; and the freshness of what
  * a view shows (admin-ui.md 4). One clock ticks for all of them.
  */
-import { useSyncExternalStore } from 'react'
+import { createContext, useContext, useSyncExternalStore } from 'react'
 import type { Freshness } from '../../../gateway/admin/api/requests.ts'
 import { useText } from '../text/text.tsx'
 import { Icon } from './icon.tsx'
@@ -95,9 +95,15 @@ export function Moment({ at }: { readonly at: string }) {
   )
 }
 
+/** How long ZooKeeper has not answered, ms: what was live when it was read is no longer. */
+export const OutageAge = createContext<number | undefined>(undefined)
+
 /** How old the shown data is: live, being read, or from before ZooKeeper went away. */
-export function FreshnessMark({ asOf }: { readonly asOf: Freshness }) {
+export function FreshnessMark({ asOf: known }: { readonly asOf: Freshness }) {
   const { t, duration } = useText()
+  const outageMs = useContext(OutageAge)
+  const asOf: Freshness =
+    known.state === 'live' && outageMs !== undefined ? { state: 'stale', ageMs: outageMs } : known
   if (asOf.state === 'live')
     return (
       <span className={styles.live}>

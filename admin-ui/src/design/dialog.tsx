@@ -7,6 +7,7 @@ import { type ReactNode, useState } from 'react'
 import { useText } from '../text/text.tsx'
 import { Button, IconButton } from './button.tsx'
 import styles from './dialog.module.css'
+import { useStaying } from './staying.ts'
 
 export function Dialog(props: {
   readonly open: boolean
@@ -39,6 +40,7 @@ export function Dialog(props: {
       onClose()
     }
   }
+  useStaying(open && unsaved, () => setAsking(true))
   return (
     <Radix.Root open={open} onOpenChange={(next) => !next && tryClose()}>
       <Radix.Portal>

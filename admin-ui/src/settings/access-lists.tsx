@@ -70,7 +70,8 @@ function Report({ found: { open, secrets, hidden, checked } }: { readonly found:
       <Nodes
         tone="warn"
         words={t('acl.open', { count: open.length })}
-        nodes={open.map(({ path, rights }) => [path, t('acl.rights', { rights })])}
+        hint={t('acl.rights')}
+        nodes={open.map(({ path, rights }) => [path, rights])}
       />
       <Nodes
         tone="info"
@@ -84,10 +85,11 @@ function Report({ found: { open, secrets, hidden, checked } }: { readonly found:
 function Nodes(props: {
   readonly tone: 'bad' | 'warn' | 'info'
   readonly words: string
+  readonly hint?: string
   readonly nodes: readonly (readonly [path: string, detail?: string])[]
 }) {
   const { t } = useText()
-  const { tone, words, nodes } = props
+  const { tone, words, hint, nodes } = props
   if (nodes.length === 0) return null
   return (
     <section className={styles.editor}>
@@ -96,6 +98,7 @@ function Nodes(props: {
           {words}
         </Status>
       </p>
+      {hint !== undefined && <Muted>{hint}</Muted>}
       <Lines label={words}>
         {nodes.slice(0, SHOWN).map(([path, detail]) => (
           <Line key={path} name={<code>{path}</code>}>

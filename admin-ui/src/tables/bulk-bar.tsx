@@ -79,9 +79,9 @@ export function BulkBar(props: {
           kind={kind}
           select={select}
           count={count}
-          onClose={() => {
+          onClose={(isApplied) => {
             setKind(undefined)
-            onClear()
+            if (isApplied) onClear()
           }}
         />
       )}

@@ -30,9 +30,13 @@ export function PartitionsTab({ name }: { readonly name: string }) {
   })
   return (
     <Loaded query={probe} lines={8}>
-      {({ partitions, askedAt }) => (
+      {({ partitions, askedAt, table }) => (
         <Card
-          title={t('partitions.title', { count: partitions.length })}
+          title={
+            table === undefined
+              ? t('table.partitions')
+              : t('partitions.title', { count: partitions.length })
+          }
           aside={
             <>
               <Ago at={askedAt} />
@@ -44,8 +48,11 @@ export function PartitionsTab({ name }: { readonly name: string }) {
           flush
         >
           {partitions.length === 0 ? (
-            <Empty icon="unlink" title={t('partitions.none')}>
-              {t('partitions.noneWords')}
+            <Empty
+              icon="unlink"
+              title={t(table === undefined ? 'partitions.unknown' : 'partitions.none')}
+            >
+              {t(table === undefined ? 'partitions.unknownWords' : 'partitions.noneWords')}
             </Empty>
           ) : (
             <>

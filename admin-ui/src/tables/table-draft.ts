@@ -147,3 +147,8 @@ export function isTableName(name: string): boolean {
   if (new TextEncoder().encode(name).length > NAME_BYTES_MAX) return false
   return !/[/\p{Cc}\p{Cs}\u{e000}-\u{f8ff}\u{fff0}-\u{10ffff}]/u.test(name)
 }
+
+/** Of a cluster or a group. */
+export function isNodeName(name: string): boolean {
+  return isTableName(name) && !/\s/.test(name)
+}

@@ -66,7 +66,16 @@ function OneTable({ name, tab }: { readonly name: string; readonly tab: Tab }) {
     <Page
       title={name}
       parent={parent}
-      facts={table.data !== undefined && <TableStateMark state={table.data.state} />}
+      facts={
+        table.data !== undefined && (
+          <>
+            <TableStateMark state={table.data.state} />
+            {table.data.frozen === true && table.data.state !== 'frozen' && (
+              <TableStateMark state="frozen" />
+            )}
+          </>
+        )
+      }
       actions={table.data !== undefined && <Actions table={table.data} />}
     >
       <Tabs

@@ -36,7 +36,7 @@ export const en = {
     other: '{count} nodes that anybody may change',
   },
   'acl.others': 'also open to {who}',
-  'acl.rights': 'anybody may: {rights} (c create, d delete, r read, w write, a change the list)',
+  'acl.rights': 'Anybody may: c create, d delete, r read, w write, a change the list.',
   'acl.secrets': {
     one: '{count} node with users, tokens or sessions that others may read',
     other: '{count} nodes with users, tokens or sessions that others may read',
@@ -354,6 +354,7 @@ export const en = {
   'form.asForm': 'As form',
   'form.asJson': 'As JSON',
   'form.badName': '1 to 255 bytes, without / and control characters',
+  'form.badNodeName': '1 to 255 bytes, without blanks, / and control characters',
   'form.clusterHint': 'A registered cluster fills in its meta servers.',
   'form.fixJson': 'The JSON has an error.',
   'form.frozen': 'Frozen: no edits but the one that thaws it',
@@ -569,12 +570,14 @@ export const en = {
   'partitions.index': 'Partition',
   'partitions.noPrimary': 'No primary',
   'partitions.none': 'The cluster does not list this table',
-  'partitions.noneWords':
-    'Either it does not exist there, or no meta server answered. The route tab tells which.',
+  'partitions.noneWords': 'Its meta servers answer, and know no table of this name.',
   'partitions.primary': 'Primary',
   'partitions.secondaries': 'Secondaries',
   'partitions.short': 'Copies missing',
   'partitions.title': { one: '{count} partition', other: '{count} partitions' },
+  'partitions.unknown': 'No meta server could say',
+  'partitions.unknownWords':
+    'None of them answered as the leader. The route tab tells what each of them said.',
   'personal.label': 'Your settings',
   'personal.labelOf': '{name}: your settings',
   'reconcile.adopt': { one: 'Adopt {count} table', other: 'Adopt {count} tables' },

@@ -10,7 +10,7 @@
  *     POST /clusters/{c}:replace-meta   ReplaceMetaRequest → ChangeSet
  */
 import { type Static, Type } from 'typebox'
-import { Freshness, metaList } from './requests.ts'
+import { Freshness, metaList, metaText } from './requests.ts'
 import { MetaProbe } from './tables.ts'
 
 export const Cluster = Type.Object(
@@ -139,7 +139,7 @@ export type AdoptRequest = Static<typeof AdoptRequest>
 
 /** `from` is replaced by `to` in the registry entry and in every mapping to this cluster. */
 export const ReplaceMetaRequest = Type.Object(
-  { from: Type.String({ maxLength: 300 }), to: Type.String({ maxLength: 300 }) },
+  { from: metaText, to: metaText },
   { additionalProperties: false, title: 'ReplaceMetaRequest' },
 )
 export type ReplaceMetaRequest = Static<typeof ReplaceMetaRequest>

@@ -19,14 +19,13 @@ export const tableName = formed(
   'a name of 1 to 255 bytes without / and control characters',
 )
 
+const port =
+  '0{0,4}([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])'
+
+export const metaText = formed(`^\\s*[A-Za-z0-9._-]{1,253}:${port}\\s*$`, 'host:port')
+
 /** 1 to 32 meta servers. */
-export const metaList = Type.Array(
-  formed('^\\s*[A-Za-z0-9._-]{1,253}:[0-9]{1,5}\\s*$', 'host:port'),
-  {
-    minItems: 1,
-    maxItems: 32,
-  },
-)
+export const metaList = Type.Array(metaText, { minItems: 1, maxItems: 32 })
 
 export const StalePolicy = formed(
   '^(serve|fail|bounded:[0-9]{1,9})$',
