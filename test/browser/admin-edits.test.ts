@@ -192,6 +192,20 @@ void t.test('mappings are changed in the page', { skip: missing ?? false }, asyn
     t.match(await tableOf(world, 'bulk_2'), { cluster: 'beta', note: 'moved' })
   })
 
+  await t.test('the audit is filtered by action and by day', async (t) => {
+    const { page } = await openPage(t, browser, `${world.url}/audit?name=bulk_1&action=create`)
+    const lines = page.getByRole('main').getByRole('table')
+    await lines.getByText('Created').first().waitFor()
+    t.equal(await lines.getByText('Changed with others').count(), 0)
+    await page.getByLabel('Action', { exact: true }).selectOption('bulk-edit')
+    await lines.getByText('Changed with others').waitFor()
+    await page.getByLabel('To', { exact: true }).fill('2020-01-31')
+    await page.getByText('No change matches these filters').waitFor()
+    t.match(page.url(), /until=2020-01-31/)
+    await page.getByLabel('To', { exact: true }).fill('2999-01-31')
+    await lines.getByText('Changed with others').waitFor()
+  })
+
   await t.test('a file that the page cannot take is told at once', async (t) => {
     const { page } = await openPage(t, browser, `${world.url}/tables?import=yes`)
     const file = page.getByLabel('Choose a file', { exact: true }).first()

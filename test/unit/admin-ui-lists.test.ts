@@ -1,6 +1,7 @@
 /** The list of tables in the page without a browser: its filter line, its selection, its events. */
 import fc from 'fast-check'
 import t from 'tap'
+import { dayAsMoment } from '../../admin-ui/src/audit/audit-days.ts'
 import {
   formatFilters,
   parseFilters,
@@ -174,5 +175,15 @@ void t.test('events of one table are kept, the newest first, up to a number', (t
     last.map(({ type }) => type),
     ['deleted', 'changed', 'changed'],
   )
+  t.end()
+})
+
+void t.test('days of the audit are whole days of the zone that is shown', (t) => {
+  t.equal(dayAsMoment('2026-01-31', 'begin', 'utc'), '2026-01-31T00:00:00.000Z')
+  t.equal(dayAsMoment('2026-01-31', 'end', 'utc'), '2026-01-31T23:59:59.999Z')
+  const local = new Date(2026, 0, 31)
+  t.equal(dayAsMoment('2026-01-31', 'begin', 'local'), local.toISOString())
+  for (const none of [undefined, '', 'yesterday', '2026-13-40', '2026-01-31T00:00'])
+    t.equal(dayAsMoment(none, 'begin', 'utc'), undefined, String(none))
   t.end()
 })

@@ -1,11 +1,15 @@
 /** Actions, kinds and sources of audit entries in words; those of a newer gateway stand as they came. */
 import type { Text, TextKey } from '../text/text.tsx'
 
-const actions: Readonly<Record<string, TextKey>> = {
+export const actions: Readonly<Record<string, TextKey>> = {
   create: 'audit.did.create',
   change: 'audit.did.change',
   delete: 'audit.did.delete',
   revert: 'audit.did.revert',
+  import: 'audit.did.import',
+  'bulk-edit': 'audit.did.bulk-edit',
+  adopt: 'audit.did.adopt',
+  'replace-meta': 'audit.did.replace-meta',
   drain: 'audit.did.drain',
   resume: 'audit.did.resume',
   trim: 'audit.did.trim',

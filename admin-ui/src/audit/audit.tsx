@@ -4,6 +4,7 @@ import { Link, useSearchParams } from 'wouter'
 import { pathOf } from '../api/http.ts'
 import { useAudit, useAuditVerification } from '../api/queries.ts'
 import { useSession } from '../api/session.tsx'
+import { zone } from '../design/age.tsx'
 import { Button } from '../design/button.tsx'
 import { Card } from '../design/card.tsx'
 import { control, Field } from '../design/field.tsx'
@@ -13,15 +14,17 @@ import { Empty, Failure, Loaded } from '../design/state.tsx'
 import { Status } from '../design/status.tsx'
 import { type TextKey, useText } from '../text/text.tsx'
 import { AuditLines } from './audit-lines.tsx'
-import { kinds, sources } from './audit-words.ts'
+import { dayAsMoment } from './audit-days.ts'
+import { actions, kinds, sources } from './audit-words.ts'
 import styles from './audit.module.css'
 
 const PAGE = 50
-const filterNames = ['q', 'actor', 'name', 'kind', 'source'] as const
+const filterNames = ['q', 'actor', 'name', 'kind', 'action', 'source', 'since', 'until'] as const
 type FilterName = (typeof filterNames)[number]
 
 const choices: Readonly<Partial<Record<FilterName, Readonly<Record<string, TextKey>>>>> = {
   kind: kinds,
+  action: actions,
   source: sources,
 }
 
@@ -30,7 +33,10 @@ const labels: Readonly<Record<FilterName, TextKey>> = {
   actor: 'audit.who',
   name: 'audit.object',
   kind: 'audit.kind',
+  action: 'audit.action',
   source: 'audit.source',
+  since: 'audit.since',
+  until: 'audit.until',
 }
 
 export function Audit() {
@@ -44,7 +50,13 @@ export function Audit() {
     }),
   )
   const isFiltered = Object.keys(filters).length > 0
-  const audit = useAudit({ ...filters, limit: PAGE })
+  const shownZone = zone.use()
+  const asked = {
+    ...filters,
+    since: dayAsMoment(filters['since'], 'begin', shownZone),
+    until: dayAsMoment(filters['until'], 'end', shownZone),
+  }
+  const audit = useAudit({ ...asked, limit: PAGE })
   const setFilter = (name: FilterName, value: string): void => {
     setParams(
       (before) => {
@@ -70,7 +82,7 @@ export function Audit() {
           {(['csv', 'jsonl'] as const).map((format) => (
             <MenuItem
               key={format}
-              onSelect={() => location.assign(pathOf('/audit:export', { ...filters, format }))}
+              onSelect={() => location.assign(pathOf('/audit:export', { ...asked, format }))}
             >
               {t(format === 'csv' ? 'audit.exportCsv' : 'audit.exportJson')}
             </MenuItem>
@@ -85,7 +97,7 @@ export function Audit() {
               choices[name] === undefined ? (
                 <input
                   {...ids}
-                  type="search"
+                  type={name === 'since' || name === 'until' ? 'date' : 'search'}
                   className={control}
                   value={filters[name] ?? ''}
                   onChange={({ target }) => setFilter(name, target.value)}
