@@ -248,15 +248,18 @@ void t.test(
     const group = await told('PUT', '/api/v1/groups/g', { members: ['a/b', 'c', ''], patterns: [] })
     t.same(fieldsOf(group), ['members.0', 'members.2'])
     const long = await told('PUT', '/api/v1/groups/g', {
-      members: ['..', '表'.repeat(90)],
+      members: ['表'.repeat(86), '表'.repeat(90)],
       patterns: [],
     })
     t.same(fieldsOf(long), ['members.0', 'members.1'])
     const cluster = await told('PUT', '/api/v1/clusters/c', { metas: ['1.2.3.400:1'], peer: 'c' })
     t.same(fieldsOf(cluster), ['metas', 'peer'])
-    const changes = ['fine', 'a/b', 'c\u0000'].map((name) => ({ action: 'delete', name }))
+    const changes = ['fine', 'a/b', 'c\u0000', '..', '...'].map((name) => ({
+      action: 'delete',
+      name,
+    }))
     const batch = await told('POST', `${tables}:batch`, { atomic: false, changes })
-    t.same(fieldsOf(batch), ['changes.1.name', 'changes.2.name'])
+    t.same(fieldsOf(batch), ['changes.1.name', 'changes.2.name', 'changes.3.name'])
     const json = await told('PUT', `${tables}/x`, '{\n  "cluster": oops\n}')
     t.match(json.detail, /^the body is not JSON: .*o/)
     t.match((await told('PUT', `${tables}/x`, '')).detail, /the body is empty/)

@@ -15,7 +15,7 @@ export function formed(pattern: string, expected: string, description?: string) 
 
 /** As far as a pattern can tell; the length in bytes is looked at besides. */
 export const tableName = formed(
-  '^[^/\\u0000-\\u001f\\u007f-\\u009f]{1,255}$',
+  '^(?!\\.{1,2}$)[^/\\u0000-\\u001f\\u007f-\\u009f]{1,255}$',
   'a name of 1 to 255 bytes without / and control characters',
 )
 
