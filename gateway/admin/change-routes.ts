@@ -38,8 +38,7 @@ import type { Services } from './services.ts'
 import type { TableChangeRequest } from './table-edits.ts'
 import { WantedChanges, checkedAddress, replaced } from './wanted-changes.ts'
 
-/** An import, and lists of thousands of names. */
-/** A file of 4 MiB, most of whose quotes and line ends are escaped in JSON. */
+/** Lists of thousands of names, and a file of 4 MiB whose quotes and line ends JSON escapes. */
 const BODY_BYTES_MAX = 6 * 1024 * 1024
 const RESULTS_KEPT_MAX = 1000
 
