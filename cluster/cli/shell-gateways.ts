@@ -49,6 +49,20 @@ export const gatewayCommands: readonly ShellCommand[] = [
     },
   },
   {
+    name: 'tables rates',
+    words: '',
+    about: 'queries per second of each table at all gateways, the most asked for first',
+    flags: [],
+    run: async (input) => {
+      wordsOf(input)
+      const { json } = await input.api.call('/tables:rates')
+      const rows = Object.entries(asObject(asObject(json)['rates']))
+        .map(([table, rate]) => [table, Number(rate)] as const)
+        .toSorted(([, one], [, other]) => other - one)
+      return withSilent(json, columns(['TABLE', 'QUERIES/S'], rows))
+    },
+  },
+  {
     name: 'gateways list',
     words: '',
     about: 'the fleet',

@@ -322,6 +322,10 @@ void t.test('every gateway tells how busy it is, all its workers together', asyn
   })
   t.match(await rates(), { answered: ids, silent: [], pending: [], truncated: false })
   await until(async () => {
+    await clients[0]?.query('temp')
+    return /^TABLE +QUERIES\/S\ntemp +[0-9.]+/.test((await run('tables', 'rates')).out)
+  })
+  await until(async () => {
     await clients[0]?.query('broken')
     return ((await shown(ids[0]))?.load?.errorsPerSecond ?? 0) > 0
   })
