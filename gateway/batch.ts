@@ -13,10 +13,14 @@ export interface Flushable {
 
 export class Batch {
   readonly #timers: Timers
-  readonly #flushAll = (): void => this.#flush()
+  readonly #flushAll = (): void => {
+    this.#isPlanned = false
+    this.flush()
+  }
   #waiting: Flushable[] = []
   #spare: Flushable[] = []
   #isFlushing = false
+  #isPlanned = false
   #turn = 0
 
   constructor(timers: Timers) {
@@ -29,10 +33,14 @@ export class Batch {
   }
 
   add(output: Flushable): void {
-    if (this.#waiting.push(output) === 1 && !this.#isFlushing) this.#timers.soon(this.#flushAll)
+    this.#waiting.push(output)
+    if (this.#isPlanned || this.#isFlushing) return
+    this.#isPlanned = true
+    this.#timers.soon(this.#flushAll)
   }
 
-  #flush(): void {
+  /** Ends the turn here: what is held back has become so much that waiting costs more than a write. */
+  flush(): void {
     const waiting = this.#waiting
     this.#isFlushing = true
     // Grows while it is gone through.

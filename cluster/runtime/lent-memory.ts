@@ -25,9 +25,12 @@ let freePieceBytes = 0
 
 export class LentMemory {
   #lent: Buffer[] = []
-  /** Read into next: a chunk, or what is missing of the piece that is gathered. */
-  #room: Buffer = takeChunk()
+  /** Read into next, behind the bytes that were unread, unless a piece is gathered. */
+  #chunk: Buffer = takeChunk()
+  #unreadBytes = 0
   #piece: Buffer | undefined
+  /** What is free of the chunk, or missing of the piece. */
+  #room: Buffer = this.#chunk
 
   /** For the `onread` option of a socket. */
   reading(handlers: SocketHandlers): OnReadOpts {
@@ -42,11 +45,19 @@ export class LentMemory {
 
   /** A piece of that many bytes; what is read from now on lies in it from `at` on. */
   gather(bytes: number, at: number): Buffer {
-    if (this.#piece === undefined) keepFree(this.#room)
-    else this.#lent.push(this.#piece)
+    if (this.#piece !== undefined) this.#lent.push(this.#piece)
     this.#piece = takePiece(bytes)
     this.#room = this.#piece.subarray(at, bytes)
     return this.#piece.subarray(0, bytes)
+  }
+
+  /** The next chunk begins with these bytes; false when they fill it, or a piece is gathered. */
+  unread(bytes: Buffer): boolean {
+    if (bytes.length >= chunkBytes || this.#piece !== undefined) return false
+    this.#chunk.set(bytes)
+    this.#unreadBytes = bytes.length
+    this.#room = this.#chunk.subarray(bytes.length)
+    return true
   }
 
   /** What was read so far is no longer needed, but for what those have still to send. */
@@ -66,17 +77,28 @@ export class LentMemory {
   }
 
   #filled(readBytes: number): Buffer {
+    const piece = this.#piece
+    if (piece === undefined) {
+      const chunk = this.#chunk
+      const bytes = this.#unreadBytes + readBytes
+      this.#lent.push(chunk)
+      this.#nextChunk()
+      return chunk.subarray(0, bytes)
+    }
     const room = this.#room
-    if (this.#piece === undefined) {
-      this.#lent.push(room)
-      this.#room = takeChunk()
-    } else if (readBytes < room.length) this.#room = room.subarray(readBytes)
+    if (readBytes < room.length) this.#room = room.subarray(readBytes)
     else {
-      this.#lent.push(this.#piece)
+      this.#lent.push(piece)
       this.#piece = undefined
-      this.#room = takeChunk()
+      this.#room = this.#chunk
     }
     return room.subarray(0, readBytes)
+  }
+
+  #nextChunk(): void {
+    this.#chunk = takeChunk()
+    this.#unreadBytes = 0
+    this.#room = this.#chunk
   }
 }
 

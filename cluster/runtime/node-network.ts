@@ -364,6 +364,11 @@ class NodeSocket implements Socket, Sending {
     return lent.gather(bytes, at)
   }
 
+  unread(bytes: Buffer): boolean {
+    const lent = this.#reads
+    return lent !== undefined && lent !== 'shared' && lent.unread(bytes)
+  }
+
   /** Node calls back for a chunk when those before it are sent: one without bytes tells the end. */
   whenSent(callback: () => void): void {
     if (this.#socket.writable) this.#socket.write(nothing, callback)

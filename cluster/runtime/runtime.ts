@@ -96,6 +96,8 @@ export interface Socket {
    * all of it: the memory may be used again. Not there: `write` is the only way.
    */
   readonly writeNow?: (bytes: Buffer) => boolean
+  /** Calls back once, when all that was written so far is sent, or will never be; there with `writeNow`. */
+  readonly whenSent?: (callback: () => void) => void
   /** Bytes queued here and not yet taken by the network. */
   readonly bufferedBytes: () => number
   /**
@@ -108,6 +110,12 @@ export interface Socket {
    * from now on lie in it behind them until it is full. Not there: chunks lie anywhere.
    */
   readonly gather?: (bytes: number, at: number) => Buffer
+  /**
+   * The next lent chunk begins with these bytes again, so that what follows them lies in one piece
+   * with them. False, and nothing has happened, when there would be no room for more, or a piece is
+   * gathered.
+   */
+  readonly unread?: (bytes: Buffer) => boolean
   /** Stops and restarts onData: back-pressure. */
   readonly pause: () => void
   readonly resume: () => void

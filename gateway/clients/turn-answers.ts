@@ -8,24 +8,32 @@ import type { Socket } from '../../cluster/runtime/runtime.ts'
 /** Answers of a turn up to these sizes are copied together: one piece costs a socket less than many. */
 const SLAB_BYTES = 64 << 10
 const LARGE_SLAB_BYTES = 512 << 10
+/** Kept of each size: as many sockets may still be sending from one when others begin. */
+const FREE_SLABS_MAX = 8
 /** Larger answers are written from where they lie: copying them costs more than the pieces. */
 const COPIED_BYTES_MAX = 32 << 10
 /** A single answer that lies whole is written from there, unless copying costs less than a view. */
 const NO_SEQID_AT = -1
 const NONE = Buffer.alloc(0)
 
-/** Memory to put answers together in. What a slow socket still writes from is left to it. */
+/** Memory to put answers together in, used again once the network has taken them. */
 export class Slabs {
-  #small: Buffer | undefined
-  #large: Buffer | undefined
+  readonly #small: Buffer[] = []
+  readonly #large: Buffer[] = []
   /** Of the slab that was used last: answers tend to be of one length. */
   #view: Buffer | undefined
 
   /** Undefined for more than fits. */
-  of(bytes: number): Buffer | undefined {
-    if (bytes <= SLAB_BYTES) return (this.#small ??= Buffer.allocUnsafeSlow(SLAB_BYTES))
-    if (bytes <= LARGE_SLAB_BYTES) return (this.#large ??= Buffer.allocUnsafeSlow(LARGE_SLAB_BYTES))
+  take(bytes: number): Buffer | undefined {
+    if (bytes <= SLAB_BYTES) return this.#small.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES)
+    if (bytes <= LARGE_SLAB_BYTES)
+      return this.#large.pop() ?? Buffer.allocUnsafeSlow(LARGE_SLAB_BYTES)
     return undefined
+  }
+
+  giveBack(slab: Buffer): void {
+    const free = slab.length === SLAB_BYTES ? this.#small : this.#large
+    if (free.length < FREE_SLABS_MAX) free.push(slab)
   }
 
   /** The first bytes of a slab. */
@@ -33,12 +41,6 @@ export class Slabs {
     const last = this.#view
     if (last !== undefined && last.length === bytes && last.buffer === slab.buffer) return last
     return (this.#view = slab.subarray(0, bytes))
-  }
-
-  giveAway(slab: Buffer): void {
-    if (slab === this.#small) this.#small = undefined
-    if (slab === this.#large) this.#large = undefined
-    this.#view = undefined
   }
 }
 
@@ -91,7 +93,7 @@ export class TurnAnswers {
   write(socket: Socket, slabs: Slabs): void {
     const isOnePiece = this.#count === 1 && this.#seqidAts[0] === NO_SEQID_AT
     const isCopied = !isOnePiece && this.#bytes <= this.#count * COPIED_BYTES_MAX
-    const slab = isCopied && socket.writeNow !== undefined ? slabs.of(this.#bytes) : undefined
+    const slab = isCopied && socket.writeNow !== undefined ? slabs.take(this.#bytes) : undefined
     if (slab === undefined) this.#writeEach(socket)
     else {
       this.#copyTo(slab)
@@ -99,7 +101,8 @@ export class TurnAnswers {
       const isSlow = socket.bufferedBytes() > 0
       const bytes = slabs.viewOf(slab, this.#bytes)
       if (isSlow) socket.write(Buffer.from(bytes))
-      else if (socket.writeNow?.(bytes) === false) slabs.giveAway(slab)
+      if (isSlow || socket.writeNow?.(bytes) === true) slabs.giveBack(slab)
+      else socket.whenSent?.(() => slabs.giveBack(slab))
     }
     // The numbers may stay, memory may not be held; an array cut short would have to grow again.
     this.#pieces.fill(NONE, 0, this.#count)

@@ -17,8 +17,12 @@ const IN_FLIGHT_MAX = 8192
 /** Queries that the meta server does not take: beyond this, further ones are refused here. */
 const UNSENT_BYTES_MAX = 8 << 20
 const UNANSWERED_MS_MAX = 10_000
+/** Requests of a turn beyond this do not wait for its end: the meta server may as well begin. */
+const WRITE_BYTES = 64 << 10
 const SLAB_BYTES = 32 << 10
-const SLAB_BYTES_MAX = 512 << 10
+const SLAB_BYTES_MAX = 2 * WRITE_BYTES
+/** Replies of a turn beyond this do not either: their memory would fall out of the caches. */
+const HELD_BYTES = 512 << 10
 
 /** A whole query up to its argument; lengths, time limit and sequence id are filled in. */
 const TEMPLATE = encodeRequest(
@@ -55,6 +59,8 @@ export class MetaConnection {
   #slabFrom = 0
   #slabTo = 0
   #inBatch = false
+  /** Of replies read in this turn. */
+  #heldBytes = 0
   /** Written while the connection is not up yet. */
   readonly #unsent: Buffer[] = []
   #unsentBytes = 0
@@ -97,7 +103,7 @@ export class MetaConnection {
       onClose: (cause) => this.close(cause?.message ?? 'closed'),
     })
     this.#socket = socket
-    this.#replies = new ReplyStream(socket.gather?.bind(socket))
+    this.#replies = new ReplyStream(socket)
   }
 
   get address(): string {
@@ -168,6 +174,7 @@ export class MetaConnection {
     slab.writeInt32BE(seqid, at + SEQID_AT)
     copy(question, slab, at + TEMPLATE.length)
     this.#slabTo = at + frameBytes
+    if (this.#slabTo - this.#slabFrom >= WRITE_BYTES) this.#write()
     return seqid
   }
 
@@ -181,6 +188,10 @@ export class MetaConnection {
   flush(): void {
     // What is sent later in this turn is another one.
     this.#inBatch = false
+    this.#write()
+  }
+
+  #write(): void {
     const from = this.#slabFrom
     const to = this.#slabTo
     if (this.#state === 'closed' || from === to) return
@@ -195,6 +206,7 @@ export class MetaConnection {
 
   /** Replies read in this turn are written to their clients by now. */
   afterFlush(): void {
+    this.#heldBytes = 0
     this.#socket.giveBack?.()
   }
 
@@ -205,9 +217,9 @@ export class MetaConnection {
     this.#slabTo = 0
   }
 
-  /** Twice the size each time: in the end what is asked in a turn fits, and goes out in one piece. */
+  /** Twice the size each time: in the end what is asked in a turn fits, or is written meanwhile. */
   #newSlab(frameBytes: number): void {
-    this.flush()
+    this.#write()
     const wanted = Math.min(SLAB_BYTES_MAX, 2 * this.#slab.length)
     this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, wanted, frameBytes))
     this.#slabFrom = 0
@@ -279,6 +291,8 @@ export class MetaConnection {
       if (!(error instanceof FrameError)) throw error
       this.close(error.message)
     }
+    this.#heldBytes += chunk.length
+    if (this.#heldBytes >= HELD_BYTES) this.#batch.flush()
   }
 
   #accept(reply: ReplyStream): void {

@@ -6,18 +6,20 @@
  *     i32 total  00000006 ERR_OK  80010002 i32 length, name_ACK  seqid
  *     0c 0000  0c 0001 i32 length, error …
  *
- * A frame lies in the chunk that was given here, and lives as long as that: only one that several
- * chunks share is gathered. The memory for a large one is asked for once, and chunks that the
- * network has put there already are not copied.
+ * A frame lies in the chunk that was given here, and lives as long as that. What a chunk has of one
+ * that goes on behind it is unread, to come again in front of the next; a large one is gathered in
+ * memory asked for once, and chunks that the network has put there already are not copied. A network
+ * that does neither has its cut frames copied together.
  */
 import { FrameError, type ReplyFrame, ReplyFramer } from '../../cluster/protocol/frame.ts'
 import { Rpc } from '../../cluster/protocol/rpc-codes.ts'
+import type { Socket } from '../../cluster/runtime/runtime.ts'
 
 const ACK = `${Rpc.QUERY_PARTITION_CONFIG_BY_INDEX.name}_ACK`
 /** An answer of 100 000 partitions with all fields is below this. */
 const FRAME_BYTES_MAX = 64 << 20
 const FRAME_BYTES_MIN = 20
-/** Frames that take more than one chunk of the network are gathered in its memory. */
+/** Larger frames are gathered: they take more than one chunk of the network. */
 const LARGE_BYTES = 128 << 10
 /** From behind the total length to the sequence id: a multiple of four. */
 const HEAD = (() => {
@@ -38,11 +40,11 @@ const PLAIN_BYTES = SEQID_AT + 4 + 10 + 6
 
 const EMPTY = Buffer.alloc(0)
 
-/** Memory for a frame of that size, of which the first bytes are there; see `Socket.gather`. */
-type Gather = (bytes: number, at: number) => Buffer
+/** What the network does so that a frame lies in one piece. */
+type Memory = Pick<Socket, 'gather' | 'unread'>
 
 export class ReplyStream {
-  readonly #gather: Gather
+  readonly #memory: Memory
   #chunk: Buffer = EMPTY
   #view: DataView = new DataView(new ArrayBuffer(0))
   #at = 0
@@ -62,9 +64,8 @@ export class ReplyStream {
   /** In the usual form and without an error. */
   isPlain = false
 
-  /** `gather` is asked for memory for frames that are larger than a chunk. */
-  constructor(gather: Gather = (bytes) => Buffer.allocUnsafe(bytes)) {
-    this.#gather = gather
+  constructor(memory: Memory) {
+    this.#memory = memory
   }
 
   /** The next chunk of the stream, once `next` answered false for the one before. */
@@ -99,12 +100,17 @@ export class ReplyStream {
   }
 
   #keepRest(left: number, total: number): void {
-    if (left > 0) {
+    if (left > 0 && !this.#isUnread(total)) {
       this.#rest = this.#roomFor(Math.max(4, total), left)
       this.#fillRest(left)
     }
     this.#chunk = EMPTY
     this.#at = 0
+  }
+
+  #isUnread(total: number): boolean {
+    const rest = this.#chunk.subarray(this.#at)
+    return total <= LARGE_BYTES && this.#memory.unread?.(rest) === true
   }
 
   #nextOfRest(): boolean {
@@ -132,9 +138,10 @@ export class ReplyStream {
 
   /** `here`: how much of the frame can be copied at once. */
   #roomFor(total: number, here: number): Buffer {
-    return total > LARGE_BYTES && here < total
-      ? this.#gather(total, here)
-      : Buffer.allocUnsafe(total)
+    const isGathered = total > LARGE_BYTES && here < total
+    return (
+      (isGathered ? this.#memory.gather?.(total, here) : undefined) ?? Buffer.allocUnsafe(total)
+    )
   }
 
   #fillRest(upTo: number): void {

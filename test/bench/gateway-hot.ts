@@ -9,15 +9,16 @@ import type { QueryLoad, QueryLoadResult } from './query-load.ts'
 export interface HotCase {
   readonly name: string
   readonly load: Omit<QueryLoad, 'port' | 'seconds'>
-  /** The yardstick among them is the one called `haproxy`; the others are compared with it. */
+  /** The others are compared with the haproxy among them. */
   readonly targets: readonly Measured[]
   /** Least queries per CPU-second, times haproxy, by the target's name. */
   readonly goals?: Readonly<Record<string, number>>
-  /** Targets whose 99th percentile must not be above haproxy's. */
-  readonly p99?: readonly string[]
   /** Every answer is an error, as it should be. */
   readonly answersErrors?: boolean
 }
+
+/** With so many connections a gateway's 99th percentile must not be above haproxy's. */
+const p99Connections = [64, 256]
 
 interface Figure {
   readonly perCpuSecond: number
@@ -54,9 +55,9 @@ async function figureOf(
 }
 
 function rowsOf(hot: HotCase, figures: readonly (readonly Figure[])[]): BenchRow[] {
-  const yardstickAt = hot.targets.findIndex(({ name }) => name === 'haproxy')
+  const yardstickAt = hot.targets.findIndex(({ kind }) => kind === 'haproxy')
   const yardstick = figures[yardstickAt]
-  return hot.targets.flatMap(({ name }, index) => {
+  return hot.targets.flatMap(({ name, kind }, index) => {
     const own = figures[index] ?? []
     const middle = (of: (figure: Figure) => number): number => median(own.map(of))
     const p99Ms = middle(({ result }) => result.p99Ms)
@@ -79,7 +80,7 @@ function rowsOf(hot: HotCase, figures: readonly (readonly Figure[])[]): BenchRow
       ratio: ratioOf(own, yardstick, ({ perCpuSecond }) => perCpuSecond),
       ...(goal === undefined ? {} : { goal }),
     }
-    if (hot.p99?.includes(name) !== true) return [judged]
+    if (kind !== 'gateway' || !p99Connections.includes(hot.load.connections)) return [judged]
     const latency: BenchRow = {
       name: `${hot.name}: ${name}, p99`,
       value: p99Ms,

@@ -29,6 +29,7 @@ const WRITES_MAX = 200
 /** A program whose CPU is measured, listening on `port`. */
 export interface Measured {
   readonly name: string
+  readonly kind: 'meta' | 'haproxy' | 'gateway'
   readonly port: number
   readonly child: ChildProcess
 }
@@ -133,7 +134,13 @@ export class GatewayStand {
       ...flags,
     }
     const words = Object.entries(options).flatMap(([key, value]) => [`--${key}`, value])
-    return this.#start(name, port, process.execPath, [...nodeFlags, metaproxy, 'gateway', ...words])
+    const child = await this.#start(port, process.execPath, [
+      ...nodeFlags,
+      metaproxy,
+      'gateway',
+      ...words,
+    ])
+    return { name, kind: 'gateway', port, child }
   }
 
   /** Connections that say nothing, in a process of their own; open when this resolves. */
@@ -145,7 +152,7 @@ export class GatewayStand {
   }
 
   /** haproxy in TCP mode with one thread: what forwarding costs without understanding anything. */
-  async startHaproxy(name: string, metaPort: number): Promise<Measured> {
+  async startHaproxy(metaPort: number): Promise<Measured> {
     const port = await freePort()
     const config = join(this.#folder, `haproxy-${port}.cfg`)
     const lines = [
@@ -163,19 +170,15 @@ export class GatewayStand {
       '',
     ]
     writeFileSync(config, lines.join('\n'))
-    return this.#start(name, port, haproxyPath, ['-q', '-f', config, '-db'])
+    const child = await this.#start(port, haproxyPath, ['-q', '-f', config, '-db'])
+    return { name: 'haproxy', kind: 'haproxy', port, child }
   }
 
-  async #start(
-    name: string,
-    port: number,
-    program: string,
-    words: readonly string[],
-  ): Promise<Measured> {
+  async #start(port: number, program: string, words: readonly string[]): Promise<ChildProcess> {
     const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'] })
     this.#programs.push(child)
     await listening(port)
-    return { name, port, child }
+    return child
   }
 
   async close(): Promise<void> {

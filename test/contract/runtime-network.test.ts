@@ -190,15 +190,22 @@ for (const kind of subjects)
         const handlers = lending.handlers()
         let relayed = 0
         let gatheredUpTo = 0
+        let unreadTimes = 0
         const at = { host, port: sources.port, timeoutMs: 5000, lends: true }
         const reader: Socket = runtime.network.connect(at, {
           ...handlers,
           onData: (chunk) => {
-            relayed += chunk.length
-            socket.write(chunk)
-            // A piece, a few chunks as they come, a piece.
-            if (relayed > gatheredUpTo + pieceBytes)
-              gatheredUpTo = relayed + (reader.gather?.(pieceBytes, 0).length ?? 0)
+            // A piece, a few chunks of which some bytes come again, a piece.
+            const gathers = relayed + chunk.length > gatheredUpTo + pieceBytes
+            const isLast = relayed + chunk.length === sent.length
+            const again = Math.min(1000, chunk.length >> 1)
+            const mayUnread = !gathers && !isLast
+            const isUnread = mayUnread && reader.unread?.(chunk.subarray(-again)) === true
+            const done = isUnread ? chunk.subarray(0, -again) : chunk
+            if (isUnread) unreadTimes++
+            relayed += done.length
+            socket.write(done)
+            if (gathers) gatheredUpTo = relayed + (reader.gather?.(pieceBytes, 0).length ?? 0)
             reader.giveBack?.()
             handlers.onEnd()
           },
@@ -207,6 +214,7 @@ for (const kind of subjects)
         other.resume()
         await server.until(() => server.receivedBytes === sent.length)
         t.ok(server.received.equals(sent))
+        if (reader.unread !== undefined) t.ok(unreadTimes > 0, 'some bytes came again')
         for (const end of [reader, socket, other]) end.destroy()
         await client.until(() => client.events.includes('close'))
         await Promise.all([listener.close(), sources.close()])

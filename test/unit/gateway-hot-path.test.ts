@@ -126,15 +126,25 @@ void t.test('W-2: replies come out whole and in order, however the stream is cut
     }),
     { minLength: 1, maxLength: 12 },
   )
+  const cutsOfAny = fc.array(fc.integer({ min: 1, max: 900 }))
   fc.assert(
-    fc.property(replies, fc.array(fc.integer({ min: 1, max: 900 })), (wanted, cuts) => {
+    fc.property(replies, cutsOfAny, fc.nat(900), (wanted, cuts, unreadBytesMax) => {
       const frames = wanted.map(({ seqid, error, size }) => answer(seqid, error, size))
       const whole = Buffer.concat(frames)
-      const stream = new ReplyStream()
+      /** What the network puts in front of the next chunk, as `Socket.unread` says. */
+      let unread = Buffer.alloc(0)
+      const stream = new ReplyStream({
+        unread: (bytes) => {
+          if (bytes.length > unreadBytesMax) return false
+          unread = Buffer.from(bytes)
+          return true
+        },
+      })
       let count = 0
       for (let at = 0, index = 0; at < whole.length; index++) {
         const size = cuts[index % Math.max(1, cuts.length)] ?? 1
-        stream.open(Buffer.from(whole.subarray(at, at + size)))
+        stream.open(Buffer.concat([unread, whole.subarray(at, at + size)]))
+        unread = Buffer.alloc(0)
         while (stream.next()) {
           const frame = frames[count]
           const { seqid, error } = wanted[count++] ?? {}
@@ -152,7 +162,7 @@ void t.test('W-2: replies come out whole and in order, however the stream is cut
     }),
     { numRuns: 200 },
   )
-  const stream = new ReplyStream()
+  const stream = new ReplyStream({})
   stream.open(encodeReply(QUERY, 5, 'ERR_BUSY', undefined))
   t.ok(stream.next())
   t.match(stream, { isAck: true, isPlain: false, seqid: 5 })
@@ -175,11 +185,13 @@ void t.test(
         /** What the network reads into next, as `Socket.gather` says. */
         let room: Buffer | undefined
         let gathered = 0
-        const stream = new ReplyStream((bytes, at) => {
-          gathered++
-          const piece = Buffer.alloc(bytes)
-          if (putsThere) room = piece.subarray(at)
-          return piece
+        const stream = new ReplyStream({
+          gather: (bytes, at) => {
+            gathered++
+            const piece = Buffer.alloc(bytes)
+            if (putsThere) room = piece.subarray(at)
+            return piece
+          },
         })
         let count = 0
         for (let at = 0, index = 0; at < whole.length; index++) {
@@ -215,7 +227,7 @@ void t.test('a reply that claims too much or too little breaks the stream', (t) 
     for (const pieces of [1, 4]) {
       const bytes = Buffer.alloc(24)
       bytes.writeUInt32BE(total, 0)
-      const stream = new ReplyStream()
+      const stream = new ReplyStream({})
       t.throws(
         () => {
           for (let at = 0; at < bytes.length; at += bytes.length / pieces) {
@@ -305,5 +317,14 @@ void t.test('a batch is written once at the end of the turn, then what follows i
   t.equal(turns.length, 1, 'the next turn has its own')
   turns.shift()?.()
   t.same(events.slice(4), ['c', 'after c'])
+  const { turn } = batch
+  batch.add(output('d'))
+  batch.flush()
+  t.same(events.slice(6), ['d', 'after d'], 'ended early')
+  t.not(batch.turn, turn)
+  batch.add(output('e'))
+  t.equal(turns.length, 1, 'what follows leaves when the loop turns')
+  turns.shift()?.()
+  t.same(events.slice(8), ['e', 'after e'])
   t.end()
 })
