@@ -11,6 +11,7 @@ import {
   createServer,
   connect as netConnect,
 } from 'node:net'
+import { DirectWriter, readDirectly } from './direct-io.ts'
 import { LentMemory, type Sending } from './lent-memory.ts'
 import { SecureEntrance } from './node-tls.ts'
 import { RuntimeError } from './runtime.ts'
@@ -175,14 +176,13 @@ function enterLending(onSocket: OnSocket): (connection: BareConnection) => void 
   let chunk = shared
   return (connection) => {
     let handlers: SocketHandlers | undefined
-    const socket = netSocket(connection, {
-      buffer: shared,
-      callback: (readBytes: number): boolean => {
-        if (chunk.length !== readBytes) chunk = shared.subarray(0, readBytes)
-        handlers?.onData(chunk)
-        return true
-      },
-    })
+    const callback = (readBytes: number): boolean => {
+      if (chunk.length !== readBytes) chunk = shared.subarray(0, readBytes)
+      handlers?.onData(chunk)
+      return true
+    }
+    const socket = netSocket(connection, { buffer: shared, callback })
+    readDirectly(socket, callback)
     const peer = addressOf(socket.remoteAddress, socket.remotePort)
     adopt(socket, `connection from ${peer}`, (adopted) => (handlers = onSocket(adopted)), 'shared')
   }
@@ -234,6 +234,8 @@ class NodeSocket implements Socket, Sending {
   /** How chunks come: by the `onread` option into lent memory or a shared buffer, or as events. */
   readonly #reads: LentMemory | 'shared' | undefined
   #handlers: SocketHandlers | undefined
+  /** Once it is connected, where that can be. */
+  #direct: DirectWriter | undefined
   /** Written in this tick: the first chunk, which mostly is the only one, and the others. */
   #first: Buffer | undefined
   #others: Buffer[] = []
@@ -263,7 +265,9 @@ class NodeSocket implements Socket, Sending {
   attach(handlers: SocketHandlers): void {
     const socket = this.#socket
     this.#handlers = handlers
+    if (!socket.connecting) this.#writeDirectly()
     socket.on('connect', () => {
+      this.#writeDirectly()
       this.#remoteAddress = addressOf(socket.remoteAddress, socket.remotePort)
       this.#localAddress = addressOf(socket.localAddress, socket.localPort)
       handlers.onConnect?.()
@@ -282,6 +286,12 @@ class NodeSocket implements Socket, Sending {
       this.#isWriting = false
       handlers.onClose(this.#cause)
     })
+  }
+
+  /** Lent memory is for those who want it fast; only they are without TLS for sure. */
+  #writeDirectly(): void {
+    if (this.#reads !== undefined)
+      this.#direct = DirectWriter.of(this.#socket, () => this.#drained())
   }
 
   write(bytes: Buffer): boolean {
@@ -305,12 +315,25 @@ class NodeSocket implements Socket, Sending {
     this.#first = undefined
     this.#gatheredBytes = 0
     if (this.#socket.destroyed) return
-    if (others.length === 0) this.#socket.write(first)
+    if (others.length === 0) this.#hand(first)
     else {
       this.#others = []
       this.#sendMany([first, ...others], bytes)
     }
-    if (this.#wantsDrain && this.#socket.writableLength === 0) this.#drained()
+    if (this.#wantsDrain) this.#drained()
+  }
+
+  #hand(bytes: Buffer): void {
+    const direct = this.#direct
+    if (direct === undefined) this.#socket.write(bytes)
+    else if (this.#socket.writableLength === 0) direct.write(bytes)
+    // Nothing overtakes what the socket holds since before it was connected.
+    else this.#socket.write(bytes, () => this.#drained())
+  }
+
+  /** Handed to the socket, and not to the network yet. */
+  #unsentBytes(): number {
+    return this.#socket.writableLength + (this.#direct?.unsentBytes ?? 0)
   }
 
   /** Small chunks cost less copied than handed over one by one. */
@@ -321,32 +344,34 @@ class NodeSocket implements Socket, Sending {
         scratch.set(chunk, at)
         at += chunk.length
       }
-      this.#socket.write(scratch.subarray(0, bytes))
+      this.#hand(scratch.subarray(0, bytes))
       // Not taken at once: it belongs to the socket now.
-      if (this.#socket.writableLength > 0) scratch = Buffer.allocUnsafeSlow(scratchBytes)
+      if (this.#unsentBytes() > 0) scratch = Buffer.allocUnsafeSlow(scratchBytes)
       return
     }
+    const last = chunks.at(-1)
     this.#socket.cork()
-    for (const chunk of chunks) this.#socket.write(chunk)
+    for (const chunk of chunks)
+      this.#socket.write(chunk, chunk === last ? () => this.#drained() : undefined)
     this.#socket.uncork()
   }
 
   #drained(): void {
-    if (!this.#wantsDrain || this.#gatheredBytes > 0 || this.#socket.destroyed) return
+    if (!this.#wantsDrain || this.bufferedBytes() > 0 || this.#socket.destroyed) return
     this.#wantsDrain = false
     this.#handlers?.onDrain()
   }
 
   bufferedBytes(): number {
-    return this.#gatheredBytes + this.#socket.writableLength
+    return this.#gatheredBytes + this.#unsentBytes()
   }
 
   writeNow(bytes: Buffer): boolean {
     const socket = this.#socket
     if (!this.#isWriting || socket.destroyed) return true
     this.send()
-    socket.write(bytes)
-    const leftBytes = socket.writableLength
+    this.#hand(bytes)
+    const leftBytes = this.#unsentBytes()
     if (leftBytes >= highWaterBytes) this.#wantsDrain = true
     return leftBytes === 0
   }

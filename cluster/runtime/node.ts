@@ -4,6 +4,7 @@
  * The counterpart for the seeded simulation is `simulated.ts`.
  */
 import { randomBytes } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
 import { nodeFiles } from './node-files.ts'
 import { nodeNetwork } from './node-network.ts'
 import type { Clock, Log, LogFields, Random, Runtime, Timer, Timers } from './runtime.ts'

@@ -69,6 +69,7 @@ export class QueryScan {
 
   /** The bytes that `next` looks at from now on. */
   open(bytes: Buffer): void {
+    if (bytes === this.#bytes) return
     this.#bytes = bytes
     this.#length = bytes.length
     // Reads mostly go to the beginning of one buffer: a view of all of it serves for all of them,

@@ -20,8 +20,9 @@ const NONE = Buffer.alloc(0)
 export class Slabs {
   readonly #small: Buffer[] = []
   readonly #large: Buffer[] = []
-  /** Of the slab that was used last: answers tend to be of one length. */
-  #view: Buffer | undefined
+  /** The slab that was used last, and its first bytes: answers tend to be of one length. */
+  #viewed: Buffer | undefined
+  #view: Buffer = NONE
 
   /** Undefined for more than fits. */
   take(bytes: number): Buffer | undefined {
@@ -38,9 +39,11 @@ export class Slabs {
 
   /** The first bytes of a slab. */
   viewOf(slab: Buffer, bytes: number): Buffer {
-    const last = this.#view
-    if (last !== undefined && last.length === bytes && last.buffer === slab.buffer) return last
-    return (this.#view = slab.subarray(0, bytes))
+    if (this.#viewed !== slab || this.#view.length !== bytes) {
+      this.#viewed = slab
+      this.#view = slab.subarray(0, bytes)
+    }
+    return this.#view
   }
 }
 
@@ -105,7 +108,7 @@ export class TurnAnswers {
       else socket.whenSent?.(() => slabs.giveBack(slab))
     }
     // The numbers may stay, memory may not be held; an array cut short would have to grow again.
-    this.#pieces.fill(NONE, 0, this.#count)
+    for (let index = 0; index < this.#count; index++) this.#pieces[index] = NONE
     this.#count = 0
     this.#bytes = 0
   }

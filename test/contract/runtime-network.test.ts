@@ -1,4 +1,6 @@
 /** The contract of clock, timers and network (`cluster/runtime/runtime.ts`) on both runtimes. */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { RuntimeError, Socket, SocketHandlers } from '../../cluster/runtime/runtime.ts'
 import { subjects, type Subject } from './runtime-subjects.ts'
@@ -15,7 +17,8 @@ class Peer {
     return {
       onConnect: () => this.#add('connect'),
       onData: (chunk) => {
-        this.#chunks.push(chunk)
+        // It may be lent.
+        this.#chunks.push(Buffer.from(chunk))
         this.receivedBytes += chunk.length
         this.#wake()
       },
@@ -46,16 +49,17 @@ class Peer {
   }
 }
 
-async function connected(subject: Subject) {
+/** `lends`: both ends lend their chunks, which also reads and writes in another way on Node. */
+async function connected(subject: Subject, lends: boolean) {
   const server = new Peer()
   const client = new Peer()
   const accepted: Socket[] = []
   const { network } = subject.runtime
-  const listener = await network.listen({ host: subject.host, port: 0 }, (socket) => {
+  const listener = await network.listen({ host: subject.host, port: 0, lends }, (socket) => {
     accepted.push(socket)
     return server.handlers()
   })
-  const at = { host: subject.host, port: listener.port, timeoutMs: 5000 }
+  const at = { host: subject.host, port: listener.port, timeoutMs: 5000, lends }
   const socket = network.connect(at, client.handlers())
   await client.until(() => client.events.includes('connect'))
   const wait = (): boolean => accepted.length > 0
@@ -65,8 +69,8 @@ async function connected(subject: Subject) {
   return { server, client, socket, other, listener }
 }
 
-for (const kind of subjects)
-  void t.test(kind.name, async (t) => {
+function describe(kind: (typeof subjects)[number], lends: boolean): void {
+  void t.test(`${kind.name}${lends ? ', lending' : ''}`, async (t) => {
     await t.test('a timer runs once, not before its time, and not after cancel', async (t) => {
       await kind.run(async ({ runtime }) => {
         const { clock, timers } = runtime
@@ -109,7 +113,7 @@ for (const kind of subjects)
 
     await t.test('bytes arrive whole and in order in both directions', async (t) => {
       await kind.run(async (subject) => {
-        const { server, client, socket, other, listener } = await connected(subject)
+        const { server, client, socket, other, listener } = await connected(subject, lends)
         const sent = Array.from({ length: 200 }, (_, i) => Buffer.alloc(1 + ((i * 37) % 900), i))
         for (const bytes of sent) {
           socket.write(bytes)
@@ -131,9 +135,36 @@ for (const kind of subjects)
       })
     })
 
+    await t.test('what is written before it is connected comes first', async (t) => {
+      await kind.run(async (subject) => {
+        const { host, runtime } = subject
+        const server = new Peer()
+        const accept = (): SocketHandlers => server.handlers()
+        const listener = await runtime.network.listen({ host, port: 0, lends }, accept)
+        const client = new Peer()
+        const at = { host, port: listener.port, timeoutMs: 5000, lends }
+        const socket = runtime.network.connect(at, {
+          ...client.handlers(),
+          onConnect: () => {
+            if (socket.writeNow?.(Buffer.from('two, ')) === undefined)
+              socket.write(Buffer.from('two, '))
+            socket.write(Buffer.from('three'))
+          },
+        })
+        socket.write(Buffer.from('one, '))
+        await server.until(() => server.receivedBytes === 15)
+        t.equal(server.received.toString(), 'one, two, three')
+        socket.end()
+        await server.until(() => server.events.includes('end'))
+        socket.destroy()
+        await client.until(() => client.events.includes('close'))
+        await listener.close()
+      })
+    })
+
     await t.test('a half close lets the other side go on writing', async (t) => {
       await kind.run(async (subject) => {
-        const { server, client, socket, other, listener } = await connected(subject)
+        const { server, client, socket, other, listener } = await connected(subject, lends)
         socket.write(Buffer.from('question'))
         socket.end()
         await server.until(() => server.events.includes('end'))
@@ -151,7 +182,7 @@ for (const kind of subjects)
 
     await t.test('a slow reader stops the writer, which hears when to go on', async (t) => {
       await kind.run(async (subject) => {
-        const { server, client, socket, other, listener } = await connected(subject)
+        const { server, client, socket, other, listener } = await connected(subject, lends)
         other.pause()
         const block = Buffer.alloc(64 * 1024, 1)
         let written = 0
@@ -175,7 +206,7 @@ for (const kind of subjects)
     await t.test('lent memory is not used again before what lies in it is sent', async (t) => {
       await kind.run(async (subject) => {
         const { runtime, host } = subject
-        const { server, client, socket, other, listener } = await connected(subject)
+        const { server, client, socket, other, listener } = await connected(subject, lends)
         // All that is sent to the lending socket is written on to one whose peer does not read.
         other.pause()
         const pieceBytes = 300_000
@@ -224,7 +255,7 @@ for (const kind of subjects)
     await t.test('refused and unknown addresses arrive as onClose with a cause', async (t) => {
       await kind.run(async (subject) => {
         const { runtime, host } = subject
-        const { listener, socket, other, client, server } = await connected(subject)
+        const { listener, socket, other, client, server } = await connected(subject, lends)
         await listener.close()
         socket.destroy()
         other.destroy()
@@ -256,9 +287,71 @@ for (const kind of subjects)
       })
     })
 
+    await t.test('writing to a peer that is gone closes with a cause', async (t) => {
+      await kind.run(async (subject) => {
+        const { server, client, socket, other, listener } = await connected(subject, lends)
+        other.destroy()
+        await server.until(() => server.events.includes('close'))
+        while (!client.events.includes('close')) {
+          socket.write(Buffer.alloc(1000))
+          await new Promise<void>((resolve) => subject.runtime.timers.after(1, resolve))
+        }
+        t.equal(client.cause?.code, 'ECONNRESET')
+        t.equal(client.events.filter((event) => event === 'close').length, 1)
+        await listener.close()
+      })
+    })
+
+    await t.test('what is written at once stays in order, and comes back when sent', async (t) => {
+      await kind.run(async (subject) => {
+        const { server, client, socket, other, listener } = await connected(subject, lends)
+        const { writeNow, whenSent } = socket
+        if (writeNow === undefined || whenSent === undefined) {
+          t.equal(kind.name, 'simulated', 'only there it may be missing')
+          for (const end of [socket, other]) end.destroy()
+          await listener.close()
+          return
+        }
+        other.pause()
+        const sent: Buffer[] = []
+        const used: Promise<void>[] = []
+        let isTaken = true
+        // Until the kernel takes no more, then some more in each of the ways.
+        for (let left = 6; left > 0; left -= isTaken ? 0 : 1) {
+          const bytes = Buffer.alloc(30_000, sent.length)
+          sent.push(bytes)
+          isTaken = writeNow.call(socket, bytes)
+          if (!isTaken) {
+            const isSent = new Promise<void>((resolve) => whenSent.call(socket, resolve))
+            used.push(isSent.then(() => void bytes.fill(0xff)))
+            sent.push(Buffer.from('one'), Buffer.from('more'))
+            socket.write(Buffer.from('one'))
+            socket.write(Buffer.from('more'))
+          }
+        }
+        const whole = Buffer.concat(sent)
+        t.ok(socket.bufferedBytes() > 0)
+        t.equal(used.length, 6)
+        other.resume()
+        await server.until(() => server.receivedBytes === whole.length)
+        t.ok(server.received.equals(whole))
+        t.equal(socket.bufferedBytes(), 0)
+        await Promise.all(used)
+        other.pause()
+        while (writeNow.call(socket, Buffer.alloc(30_000)));
+        const isOver = new Promise<void>((resolve) => whenSent.call(socket, resolve))
+        socket.destroy()
+        await client.until(() => client.events.includes('close'))
+        await isOver
+        t.pass('also when it never will be')
+        other.destroy()
+        await listener.close()
+      })
+    })
+
     await t.test('destroy drops what is queued and is idempotent', async (t) => {
       await kind.run(async (subject) => {
-        const { server, client, socket, other, listener } = await connected(subject)
+        const { server, client, socket, other, listener } = await connected(subject, lends)
         socket.destroy()
         socket.destroy()
         socket.write(Buffer.from('too late'))
@@ -271,4 +364,16 @@ for (const kind of subjects)
         await listener.close()
       })
     })
+  })
+}
+
+for (const kind of subjects) for (const lends of [false, true]) describe(kind, lends)
+
+if (Reflect.get(process, 'binding') !== undefined)
+  void t.test('sockets do the same where the inner parts of Node are not to be had', (t) => {
+    const without = 'data:text/javascript,process.binding=undefined'
+    const file = fileURLToPath(import.meta.url)
+    const run = spawnSync(process.execPath, ['--import', without, file], { encoding: 'utf8' })
+    t.equal(run.status, 0, run.status === 0 ? 'all of it' : run.stdout)
+    t.end()
   })
