@@ -2,8 +2,8 @@
  * Who asked for which table in the last day (admin-ui.md 3.3): "who still talks to the old cluster?".
  * An entry for each table and client address, with what its last query was and what it was told.
  *
- * A connection keeps the entry that it counted in last, so that a query like the one before costs a
- * few compares and two stores; only a query that differs from it is looked up here. Nothing is made
+ * A connection and a known query keep the entry that they counted in last, so that a query like the
+ * one before costs a few compares and stores; only another one's address is looked up here. Nothing is made
  * for a query whose address is known, and nothing at all for tables that are not mapped. Bounded in
  * tables, in addresses of a table and in all; what does not fit is left out, and said to be.
  */
@@ -29,6 +29,7 @@ const HANDED_OVER_MAX = 20_000
 
 /** One address and one table. What the desk compares and counts comes first. */
 export class ClientUse {
+  readonly source: string
   /** Of the last query; undefined: this entry is not, or no longer, to be counted in directly. */
   query: KnownQuery | undefined
   lookup: Lookup | undefined
@@ -43,7 +44,8 @@ export class ClientUse {
   isWhole = true
   cluster: string | undefined
 
-  constructor(nowMs: number) {
+  constructor(source: string, nowMs: number) {
+    this.source = source
     this.firstAtMs = nowMs
     this.lastAtMs = nowMs
   }
@@ -111,7 +113,10 @@ export class ClientBook {
     nowMs: number,
   ): void {
     const isMapped = lookup?.kind === 'route'
-    const use = this.#use(query.table, asker.source, nowMs, isMapped)
+    const { source } = asker
+    const last = query.use
+    const isSame = last !== undefined && last.query === query && last.source === source
+    const use = isSame ? last : this.#use(query.table, source, nowMs, isMapped)
     if (use === undefined) return
     if (use.counts !== counts || use.query !== query) {
       use.version = counts.version
@@ -126,6 +131,7 @@ export class ClientBook {
     use.queries++
     use.lastAtMs = nowMs
     asker.use = use
+    query.use = use
   }
 
   /** Undefined when there is none, and none is to be made or there is no room. */
@@ -144,7 +150,7 @@ export class ClientBook {
       this.#tables.set(table, uses)
     }
     if (uses.size >= clientsOfTableMax) this.#forgetOldest(table, uses)
-    const use = new ClientUse(nowMs)
+    const use = new ClientUse(source, nowMs)
     uses.set(source, use)
     this.#size++
     return use

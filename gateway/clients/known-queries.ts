@@ -7,6 +7,7 @@
 import type { MetricCounter } from '../../cluster/runtime/metrics.ts'
 import type { Lookup } from '../routing/table-entry.ts'
 import type { MetaGroup } from '../upstream/meta-group.ts'
+import type { ClientUse } from './client-book.ts'
 import type { Round } from './round.ts'
 import { isMarkedNative, markNative } from './native-answer.ts'
 import { readIndices, readQuery } from './query.ts'
@@ -42,6 +43,8 @@ export class KnownQuery {
   group: MetaGroup | undefined = undefined
   /** Counts the table's queries, once it was found mapped. */
   asked: MetricCounter | undefined = undefined
+  /** Of the address that asked last. */
+  use: ClientUse | undefined = undefined
   /** Those who ask now, and those whose query is on its way. */
   gathering: Round | undefined = undefined
   running: Round | undefined = undefined

@@ -197,11 +197,11 @@ export class MetaConnection {
     if (this.#state === 'closed' || from === to) return
     this.#slabFrom = to
     const bytes = this.#slab.subarray(from, to)
-    if (this.#state === 'open') this.#socket.write(bytes)
-    else {
+    if (this.#state !== 'open') {
       this.#unsent.push(bytes)
       this.#unsentBytes += bytes.length
-    }
+    } else if (this.#socket.writeNow === undefined) this.#socket.write(bytes)
+    else this.#socket.writeNow(bytes)
   }
 
   /** Replies read in this turn are written to their clients by now. */
