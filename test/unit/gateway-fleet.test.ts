@@ -1,6 +1,8 @@
 /** Who asked for a table, as a process remembers it, and what a fleet's answers are made into. */
 import { randomBytes } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { gzipSync } from 'node:zlib'
+import fc from 'fast-check'
 import t from 'tap'
 import { encodeArgument } from '../../cluster/protocol/frame.ts'
 import { QueryCfgRequest } from '../../cluster/protocol/layer2.ts'
@@ -91,6 +93,47 @@ void t.test('an address is one client of a table, with what it was told last', (
   t.equal(kept.size, 0)
   ask(one, 'temp')
   t.equal(kept.clientsOf('temp').clients[0]?.queries, 1, 'and begins anew')
+  t.end()
+})
+
+void t.test('each query counts for its table and address, whoever asked before', (t) => {
+  const connections = fc.array(fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3'), {
+    minLength: 1,
+    maxLength: 5,
+  })
+  const step = fc.oneof(
+    { weight: 20, arbitrary: fc.tuple(fc.nat(4), fc.constantFrom('a', 'b', 'c')) },
+    { weight: 1, arbitrary: fc.constant('a day passes' as const) },
+  )
+  fc.assert(
+    fc.property(connections, fc.array(step, { maxLength: 60 }), (sources, steps) => {
+      const { kept, asker, ask, pass } = book()
+      const askers = sources.map(asker)
+      const counted = new Map<string, number>()
+      for (const done of steps)
+        if (done === 'a day passes') {
+          pass(DAY_MS + 1)
+          kept.expire()
+          counted.clear()
+        } else {
+          const [which, table] = done
+          const from = askers[which % askers.length]
+          if (from === undefined) throw new Error('nobody asks')
+          ask(from, table)
+          const key = `${table} ${from.source}`
+          counted.set(key, (counted.get(key) ?? 0) + 1)
+        }
+      const all = ['a', 'b', 'c'].flatMap((table) =>
+        kept
+          .clientsOf(table)
+          .clients.map(({ address, queries }) => [`${table} ${address}`, queries] as const),
+      )
+      if (!isDeepStrictEqual(new Map(all), counted))
+        throw new Error(`${JSON.stringify(all)} instead of ${JSON.stringify([...counted])}`)
+    }),
+    { numRuns: 200 },
+  )
+  t.pass('as in a plain map')
   t.end()
 })
 
