@@ -44,7 +44,10 @@ for (const { workers, count } of [
     await until(() => gateway.output().includes('clients of before the reload have gone'))
     await until(() => !before.some(isAlive))
     t.equal(await stand.metric('gateway_reloads_total{result="applied"}'), 1)
-    t.ok(clients.moved() <= count / 100, `${clients.moved()} clients had to connect again`)
+    t.ok(
+      clients.reconnected() <= count / 100,
+      `${clients.reconnected()} clients had to connect again`,
+    )
     const options = JSON.parse((await stand.page('/config')).text) as {
       options: { path: string; value: unknown }[]
     }
@@ -122,7 +125,7 @@ for (const workers of [2, 1])
     await until(() => clients.answered() > answered + 200)
     await clients.stop()
     t.same(clients.failures, [])
-    t.ok(clients.moved() >= 50, 'half of them were at the first gateway')
+    t.ok(clients.reconnected() >= 50, 'half of them were at the first gateway')
     second.child.kill('SIGTERM')
     t.equal((await second.ended).code, 0, second.output())
   })

@@ -11,7 +11,7 @@ const PATIENCE_MS = 20_000
 export interface SteadyClients {
   readonly answered: () => number
   /** Connections made again behind one that ended. */
-  readonly moved: () => number
+  readonly reconnected: () => number
   readonly failures: readonly string[]
   /** Of the answers since the last call, in milliseconds. */
   readonly percentile: (share: number) => number
@@ -29,7 +29,7 @@ export async function startSteadyClients(options: {
   readonly table?: string
 }): Promise<SteadyClients> {
   const { ports, count, pauseMs, table = 'temp' } = options
-  const state = { isOver: false, answered: 0, moved: 0 }
+  const state = { isOver: false, answered: 0, reconnected: 0 }
   const failures: string[] = []
   let latencies: number[] = []
 
@@ -50,7 +50,7 @@ export async function startSteadyClients(options: {
     while (performance.now() - startedAt < PATIENCE_MS) {
       const isNew = seat.client === undefined || seat.client.hasEnded
       if (isNew) {
-        if (seat.client !== undefined) state.moved++
+        if (seat.client !== undefined) state.reconnected++
         seat.client?.destroy()
         seat.client = await dial(first)
       }
@@ -106,7 +106,7 @@ export async function startSteadyClients(options: {
     )
   return {
     answered: () => state.answered,
-    moved: () => state.moved,
+    reconnected: () => state.reconnected,
     failures,
     percentile: (share) => percentiles([share])[0] ?? Number.NaN,
     percentiles,
