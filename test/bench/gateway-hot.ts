@@ -13,6 +13,8 @@ export interface HotCase {
   readonly targets: readonly Measured[]
   /** Least queries per CPU-second, times haproxy, by the target's name. */
   readonly goals?: Readonly<Record<string, number>>
+  /** No goal for the 99th percentile: what is measured shares its processors with the load. */
+  readonly isShared?: boolean
   /** Every answer is an error, as it should be. */
   readonly answersErrors?: boolean
 }
@@ -80,7 +82,8 @@ function rowsOf(hot: HotCase, figures: readonly (readonly Figure[])[]): BenchRow
       ratio: ratioOf(own, yardstick, ({ perCpuSecond }) => perCpuSecond),
       ...(goal === undefined ? {} : { goal }),
     }
-    if (kind !== 'gateway' || !p99Connections.includes(hot.load.connections)) return [judged]
+    const isAlone = kind === 'gateway' && hot.isShared !== true
+    if (!isAlone || !p99Connections.includes(hot.load.connections)) return [judged]
     const latency: BenchRow = {
       name: `${hot.name}: ${name}, p99`,
       value: p99Ms,

@@ -18,7 +18,7 @@ import {
 } from '../support/real-zookeeper.ts'
 import { freePort } from '../support/ports.ts'
 import { LineProgram, listening, metaproxy, stop } from './programs.ts'
-import { cpuSeconds } from './measure.ts'
+import { cpuSeconds, keepOn, processors } from './measure.ts'
 import type { QueryLoad, QueryLoadResult } from './query-load.ts'
 
 const haproxyPath = '/usr/sbin/haproxy'
@@ -76,6 +76,24 @@ export class GatewayStand {
     const cpu = cpuSeconds(pids) - before
     this.#load.tell('close')
     return { ...result, cpu }
+  }
+
+  /**
+   * Gives these a processor for themselves, one at a time being measured, and the load and `others` the
+   * rest: where three processes share two processors, the ratio otherwise depends on how often the
+   * one that is measured is moved and has its caches taken by the others. Not with one processor.
+   */
+  separate(measured: readonly Measured[], others: readonly ChildProcess[]): void {
+    const cpus = processors()
+    if (cpus.length < 2) return
+    keepOn(
+      cpus.slice(-1),
+      measured.map(({ child }) => child.pid ?? 0),
+    )
+    keepOn(
+      cpus.slice(0, -1),
+      [this.#load.child, ...others].map(({ pid = 0 }) => pid),
+    )
   }
 
   /** Writes the mapping nodes of new tables. */

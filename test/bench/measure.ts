@@ -3,6 +3,7 @@
  * with their children), percentiles, and the output that product.md promises: a table for people,
  * then one line of JSON. Linux only, like the figures.
  */
+import { spawnSync } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 
@@ -73,6 +74,28 @@ export function residentMb(roots: readonly number[], withDescendants = true): nu
       continue
     }
   return (pages * 4096) / 1e6
+}
+
+/** The processors that this process may use. */
+export function processors(): readonly number[] {
+  const status = readFileSync('/proc/self/status', 'utf8')
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? ''
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number)
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index)
+  })
+}
+
+/** Keeps processes and their descendants, with all their threads, on these processors. */
+export function keepOn(cpus: readonly number[], roots: readonly number[]): void {
+  for (const pid of roots.flatMap(processTree)) {
+    const { status, error, stderr } = spawnSync(
+      'taskset',
+      ['--all-tasks', '--cpu-list', '--pid', cpus.join(), String(pid)],
+      { encoding: 'utf8' },
+    )
+    if (status !== 0) throw new Error(`taskset: ${error?.message ?? stderr}`)
+  }
 }
 
 export function median(values: readonly number[]): number {
