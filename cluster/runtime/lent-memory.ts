@@ -45,6 +45,8 @@ export class LentMemory {
 
   /** A piece of that many bytes; what is read from now on lies in it from `at` on. */
   gather(bytes: number, at: number): Buffer {
+    if (this.#unreadBytes > 0)
+      throw new Error('a piece is asked for before unread bytes came again')
     if (this.#piece !== undefined) this.#lent.push(this.#piece)
     this.#piece = takePiece(bytes)
     this.#room = this.#piece.subarray(at, bytes)
