@@ -13,7 +13,7 @@ export interface HotCase {
   readonly targets: readonly Measured[]
   /** Least queries per CPU-second, times haproxy, by the target's name. */
   readonly goals?: Readonly<Record<string, number>>
-  /** No goal for the 99th percentile: what is measured shares its processors with the load. */
+  /** No goal for the 99th percentile: unlike haproxy it shares its processors with the load. */
   readonly isShared?: boolean
   /** Every answer is an error, as it should be. */
   readonly answersErrors?: boolean

@@ -12,7 +12,7 @@
  * 46 000 answers per CPU-second, and both would only wait for it. ZooKeeper is a real one.
  *
  * `--quick`: a part of it, below a minute. `--only TEXT`: parts and cases whose name contains TEXT.
- * `--rounds N`, `--seconds N`: of each case.
+ * `--rounds N`, `--seconds N`: of each case. `--shared`: all processes go where they like.
  */
 import { measureCold } from './gateway-cold.ts'
 import { type HotCase, type Rounds, measureHot } from './gateway-hot.ts'
@@ -23,11 +23,12 @@ import { type BenchRow, flagsOf, report } from './measure.ts'
 
 const flags = flagsOf({
   quick: { type: 'boolean', default: false },
+  shared: { type: 'boolean', default: false },
   only: { type: 'string', default: '' },
   rounds: { type: 'string' },
   seconds: { type: 'string' },
 })
-const { quick, only } = flags
+const { quick, only, shared } = flags
 const partNames = ['hot', 'cold', 'idle', 'reaction'] as const
 const onlyPart = partNames.find((name) => name === only)
 const rounds: Rounds = {
@@ -143,7 +144,7 @@ function otherCases({ haproxy, forwarding, coalescing, twoWorkers }: Actors): Ho
       name: 'two workers, 16 tables, 64 connections, 16 in flight',
       load: { connections: 64, pipeline: 16, tables: hot16 },
       targets: [haproxy[8], coalescing, twoWorkers],
-      isShared: true,
+      isShared: !shared,
     },
   ]
 }
@@ -161,7 +162,7 @@ async function startActors(stand: GatewayStand): Promise<Actors> {
     64: await stand.startHaproxy(port64),
     4096: await stand.startHaproxy(port4096),
   }
-  stand.separate([forwarding, coalescing, ...Object.values(haproxy)], [child])
+  if (!shared) stand.separate([forwarding, coalescing, ...Object.values(haproxy)], [child])
   return {
     direct: { name: 'straight to the meta', kind: 'meta', port: port8, child },
     haproxy,
